@@ -1,0 +1,69 @@
+//! The capabilities of a process: what root's power is made of, in 41 pieces. `capabilities(7)`.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::refusal::Refused;
+
+/// The names of `linux/capability.h`, without `CAP_`, at the place of their number.
+pub const NAMES: [&str; 41] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+];
+
+/// The capabilities in effect for the calling process, as the kernel's bit set.
+///
+/// # Errors
+///
+/// When `/proc/self/status` cannot be read.
+pub fn effective() -> Result<u64> {
+    let path = "/proc/self/status";
+    let status = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    u64::from_str_radix(line.context("no CapEff in /proc/self/status")?.trim(), 16).context("CapEff is no number")
+}
+
+/// Whether the bit set `capabilities` holds the one called `name`.
+pub fn holds(capabilities: u64, name: &str) -> bool {
+    NAMES.iter().position(|known| *known == name).is_some_and(|bit| capabilities & 1 << bit != 0)
+}

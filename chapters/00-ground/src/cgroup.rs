@@ -1,0 +1,109 @@
+//! The cgroup hierarchies of this machine, and your place in each: `cgroups(7)`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use ch00_ground::refusal::Refused;
+use nix::unistd::{AccessFlags, access};
+use serde::Serialize;
+
+use crate::mountinfo::Mount;
+
+/// Which versions this machine has mounted.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    V1,
+    V2,
+    /// Controllers in v1 hierarchies, and a v2 hierarchy beside them.
+    Hybrid,
+    None,
+}
+
+impl Mode {
+    pub fn of(hierarchies: &[Hierarchy]) -> Mode {
+        let v1 = hierarchies.iter().any(|hierarchy| hierarchy.version == 1 && !hierarchy.controllers.is_empty());
+        let v2 = hierarchies.iter().any(|hierarchy| hierarchy.version == 2);
+        match (v1, v2) {
+            (true, true) => Mode::Hybrid,
+            (true, false) => Mode::V1,
+            (false, true) => Mode::V2,
+            (false, false) => Mode::None,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::V1 => "v1",
+            Mode::V2 => "v2",
+            Mode::Hybrid => "hybrid",
+            Mode::None => "none mounted",
+        }
+    }
+}
+
+/// One hierarchy that is mounted.
+#[derive(Serialize)]
+pub struct Hierarchy {
+    pub version: u8,
+    /// v1: those attached to it. v2: those that your cgroup may give to its children.
+    pub controllers: Vec<String>,
+    /// The name of a v1 hierarchy that has one, like systemd's.
+    pub name: Option<String>,
+    pub mounted_at: PathBuf,
+    /// Your cgroup in it, from the hierarchy's root.
+    pub your_cgroup: PathBuf,
+    /// Whether you may make cgroups below yours.
+    pub may_make_cgroups: bool,
+    /// Whether you may move processes into yours: the right to write its `cgroup.procs`.
+    pub may_move_processes: bool,
+    /// v2: whether you may enable controllers below yours, which together with the other two makes it delegated.
+    pub may_enable_controllers: Option<bool>,
+}
+
+impl Hierarchy {
+    /// Everything that a chapter about cgroups needs to do here.
+    pub fn delegated(&self) -> bool {
+        self.may_make_cgroups && self.may_move_processes && self.may_enable_controllers.unwrap_or(true)
+    }
+}
+
+/// The hierarchies that are mounted here, with the calling process's place in each.
+pub fn hierarchies(mounts: &[Mount]) -> Result<Vec<Hierarchy>> {
+    let path = "/proc/self/cgroup";
+    let text = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
+    Ok(text.lines().filter_map(|line| hierarchy(line, mounts)).collect())
+}
+
+/// One line is `4:memory:/user.slice`: the hierarchy, its v1 controllers, your cgroup. v2 has number 0 and no list.
+fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
+    let mut fields = line.splitn(3, ':');
+    let version = if fields.next()? == "0" { 2 } else { 1 };
+    let attached: Vec<String> =
+        fields.next()?.split(',').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect();
+    let your_cgroup = PathBuf::from(fields.next()?);
+    let mount = mounts.iter().rfind(|mount| match version {
+        2 => mount.file_system == "cgroup2",
+        _ => mount.file_system == "cgroup" && attached.iter().all(|word| mount.super_options.contains(word)),
+    })?;
+    // In a container the mount may show only a part of the hierarchy.
+    let below = your_cgroup.strip_prefix(&mount.root).unwrap_or(Path::new(""));
+    let folder = mount.mount_point.join(below);
+    let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
+    let (names, mut controllers): (Vec<_>, Vec<_>) = attached.into_iter().partition(|word| word.starts_with("name="));
+    if version == 2 {
+        let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
+        controllers = available.split_whitespace().map(ToOwned::to_owned).collect();
+    }
+    Some(Hierarchy {
+        version,
+        controllers,
+        name: names.first().and_then(|name| Some(name.strip_prefix("name=")?.to_owned())),
+        mounted_at: mount.mount_point.clone(),
+        your_cgroup,
+        may_make_cgroups: may_write(&folder),
+        may_move_processes: may_write(&folder.join("cgroup.procs")),
+        may_enable_controllers: (version == 2).then(|| may_write(&folder.join("cgroup.subtree_control"))),
+    })
+}

@@ -1,0 +1,64 @@
+//! What is mounted where: `/proc/self/mountinfo`, `proc_pid_mountinfo(5)`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use ch00_ground::refusal::Refused;
+
+/// One mount.
+pub struct Mount {
+    /// The folder of the file system that is mounted, as seen from the file system's own root.
+    pub root: PathBuf,
+    pub mount_point: PathBuf,
+    /// `shared:N`, `master:N`, `unbindable`: none of them means private.
+    pub propagation: Vec<String>,
+    pub file_system: String,
+    pub super_options: Vec<String>,
+}
+
+/// All mounts of the calling process, in the order in which they were made.
+pub fn read() -> Result<Vec<Mount>> {
+    let path = "/proc/self/mountinfo";
+    let text = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
+    Ok(text.lines().filter_map(parse).collect())
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional fields
+/// in the middle are as many as they like, up to the dash.
+fn parse(line: &str) -> Option<Mount> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut mount = mount.split(' ').skip(3);
+    let mut file_system = file_system.split(' ');
+    Some(Mount {
+        root: unescape(mount.next()?),
+        mount_point: unescape(mount.next()?),
+        propagation: mount.skip(1).map(ToOwned::to_owned).collect(),
+        file_system: file_system.next()?.to_owned(),
+        super_options: file_system.nth(1)?.split(',').map(ToOwned::to_owned).collect(),
+    })
+}
+
+/// The kernel writes blank, tab, newline and backslash as `\ooo`.
+fn unescape(field: &str) -> PathBuf {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_fields_and_escapes() {
+        let mount =
+            parse(r"36 35 98:0 /a\040b /mnt/x\134y rw,noatime shared:2 master:1 - ext3 /dev/root rw,errors=continue")
+                .unwrap();
+        assert_eq!(mount.root, PathBuf::from("/a b"));
+        assert_eq!(mount.mount_point, PathBuf::from(r"/mnt/x\y"));
+        assert_eq!(mount.propagation, ["shared:2", "master:1"]);
+        assert_eq!(mount.file_system, "ext3");
+        assert_eq!(mount.super_options, ["rw", "errors=continue"]);
+        assert!(parse("36 35 98:0 / / rw - ext4 /dev/root rw").unwrap().propagation.is_empty());
+    }
+}

@@ -1,0 +1,231 @@
+//! Starting a child in namespaces of its own, and waiting for it: `clone3`, `clone(2)`; `pidfd_send_signal(2)`;
+//! `signalfd(2)`.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::process;
+
+use anyhow::{Context, Result, ensure};
+use ch00_ground::refusal::{FAILED, Help, Refusal, Refused};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::terminal;
+
+/// A child that [`spawn`] started. Dropped without [`wait`](Child::wait), it is killed: whoever gives up halfway leaves
+/// nothing behind.
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    report: PipeReader,
+    signals: SignalFd,
+    old_mask: SigSet,
+    had_terminal: bool,
+    reaped: bool,
+}
+
+// ANCHOR: forwarded
+/// What another process may send us and means for the command.
+const FORWARDED: [Signal; 6] =
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
+// ANCHOR_END: forwarded
+
+// ANCHOR: spawn
+/// Starts a child in a new namespace for each of `flags`. It runs `body`, which ends by becoming another program.
+///
+/// If `body` fails, the child says why through a pipe and exits, and [`Child::wait`] returns that error. If this
+/// process dies, so does the child.
+///
+/// # Errors
+///
+/// Of `clone3`: EPERM without CAP_SYS_ADMIN in the user namespace that will own the new namespaces; ENOSPC over a
+/// limit of `/proc/sys/user`; ENOSYS before kernel 5.3 or behind a seccomp filter. And when this process
+/// has threads: the child would be left with their locks and without them.
+pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Result<Child> {
+    ensure!(threads()? == 1, "cannot clone a process that has threads");
+    let (report, reporter) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
+    let had_terminal = terminal::is_foreground();
+
+    // From here on a signal waits until there is a child that it can be forwarded to.
+    let forwarded: SigSet = FORWARDED.into_iter().collect();
+    let mut old_mask = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&forwarded), Some(&mut old_mask))
+        .refused(|| "sigprocmask()".into(), &[])?;
+    let signals = SignalFd::with_flags(&forwarded, SfdFlags::SFD_CLOEXEC).refused(|| "signalfd()".into(), &[])?;
+
+    // SAFETY: this process has one thread, so the child may do whatever its parent may.
+    match unsafe { clone3(flags) }? {
+        None => {
+            drop(report);
+            let Err(error) = become_child(&old_mask, &reporter).and_then(|()| body());
+            let mut reporter = reporter;
+            // Should the pipe fail too, the exit status still tells that something did.
+            _ = reporter.write_all(&Refusal::to_bytes(&error));
+            process::exit(FAILED.into());
+        }
+        Some((pid, pidfd)) => Ok(Child { pid, pidfd, report, signals, old_mask, had_terminal, reaped: false }),
+    }
+}
+// ANCHOR_END: spawn
+
+// ANCHOR: clone3
+/// `clone3(2)` without a stack: as `fork(2)`, but with `flags`, and with a pidfd. `None` in the child.
+///
+/// # Safety
+///
+/// As for [`nix::unistd::fork`]: the calling process has one thread.
+unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
+    let mut pidfd = -1;
+    // SAFETY: clone_args is plain numbers, and zero in a field means that nothing is asked for.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = (flags.bits() | libc::CLONE_PIDFD) as u32 as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: args lives until the call returns, and says its own size; pidfd is an int that may be written.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    match Errno::result(pid).refused(|| format!("clone3({})", names(flags)), HELP).context("cannot start a child")? {
+        0 => Ok(None),
+        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+        pid => Ok(Some((Pid::from_raw(pid as i32), unsafe { OwnedFd::from_raw_fd(pidfd) }))),
+    }
+}
+// ANCHOR_END: clone3
+
+const HELP: Help = &[
+    (Errno::EPERM, "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here"),
+    (Errno::ENOSPC, "a limit is reached: `sysctl user` shows them, one for each kind of namespace"),
+    (Errno::ENOSYS, "it takes kernel 5.3, and no seccomp filter that hides clone3, as containers may have"),
+    (Errno::EINVAL, "this kernel lacks a namespace; `cargo run -p ch00-ground` shows which"),
+];
+
+fn names(flags: CloneFlags) -> String {
+    flags.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(" | ")
+}
+
+/// How many threads this process has: its `/proc/self/task` has a folder for each, and every folder is a link to it.
+fn threads() -> Result<u64> {
+    let path = "/proc/self/task";
+    Ok(fs::metadata(path).refused(|| format!("stat({path:?})"), &[])?.nlink() - 2)
+}
+
+// ANCHOR: become_child
+/// What a child does first: undo what this library or Rust did to its signals, and tie its life to its parent's.
+fn become_child(old_mask: &SigSet, reporter: &PipeWriter) -> Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(old_mask), None).refused(|| "sigprocmask()".into(), &[])?;
+    // Rust ignores SIGPIPE, and what is ignored stays so across exec. `yes | head` would never end.
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.refused(|| "signal(SIGPIPE)".into(), &[])?;
+    prctl::set_pdeathsig(Signal::SIGKILL).refused(|| "prctl(PR_SET_PDEATHSIG)".into(), &[])?;
+    // A parent that died before that call sends nothing. Its end of the pipe tells; getppid() would not, since
+    // it is 0 in a new PID namespace whether the parent lives or not.
+    let mut pipe = [PollFd::new(reporter.as_fd(), PollFlags::empty())];
+    poll(&mut pipe, PollTimeout::ZERO).refused(|| "poll()".into(), &[])?;
+    ensure!(pipe[0].revents() == Some(PollFlags::empty()), "the parent is gone");
+    Ok(())
+}
+// ANCHOR_END: become_child
+
+impl Child {
+    /// The child's process id, as its parent sees it.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    // ANCHOR: wait
+    /// Waits until the child ends, and returns its exit status: 128 + n when signal n ended it. Until then, a signal
+    /// that some process sends to this one goes on to the child.
+    ///
+    /// # Errors
+    ///
+    /// The child's own error when it failed before it became another program.
+    pub fn wait(mut self) -> Result<u8> {
+        // End of file means that exec has closed the child's end: it is marked close-on-exec.
+        let mut report = Vec::new();
+        self.report.read_to_end(&mut report).refused(|| "read(pipe)".into(), &[])?;
+        while !self.has_ended()? {
+            self.forward_signal()?;
+        }
+        let status = self.reap()?;
+        if !report.is_empty() {
+            return Err(Refusal::from_bytes(&report).context("the child's report is not readable")?.into());
+        }
+        Ok(status)
+    }
+    // ANCHOR_END: wait
+
+    /// Waits for the child's end or for a signal, whichever comes first, and tells whether it was the child's end.
+    fn has_ended(&self) -> Result<bool> {
+        let mut fds = [self.pidfd.as_fd(), self.signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                // Stopped by Ctrl-Z and continued: there was no handler to run, but poll(2) ends all the same.
+                Err(Errno::EINTR) => {}
+                answer => {
+                    answer.refused(|| "poll()".into(), &[])?;
+                    return Ok(fds[0].any() == Some(true));
+                }
+            }
+        }
+    }
+
+    // ANCHOR: forward
+    /// Sends the signal that is waiting on to the child.
+    fn forward_signal(&self) -> Result<()> {
+        let Some(info) = self.signals.read_signal().refused(|| "read(signalfd)".into(), &[])? else {
+            return Ok(());
+        };
+        // Ctrl-C comes from the kernel, and it has sent it to the whole foreground process group: the child has it
+        // already. Codes of 0 and below are signals that a process sent, and sent to us alone.
+        if info.ssi_code <= 0 {
+            // SAFETY: the pidfd is open, and no siginfo is given.
+            let answer =
+                unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), info.ssi_signo, 0, 0) };
+            match Errno::result(answer) {
+                // It ended a moment ago, and is about to be reaped.
+                Ok(_) | Err(Errno::ESRCH) => {}
+                Err(errno) => Err(errno).refused(|| format!("pidfd_send_signal({})", info.ssi_signo), &[])?,
+            }
+        }
+        Ok(())
+    }
+    // ANCHOR_END: forward
+
+    fn reap(&mut self) -> Result<u8> {
+        let status = waitpid(self.pid, None).refused(|| format!("waitpid({})", self.pid), &[])?;
+        self.reaped = true;
+        Ok(exit_status(status))
+    }
+}
+
+/// The exit status by which a shell tells how a process ended.
+pub fn exit_status(status: WaitStatus) -> u8 {
+    match status {
+        WaitStatus::Exited(_, code) => code as u8,
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as u8,
+        // Only for who traces it, or asked for stops.
+        _ => FAILED,
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // It may have ended by itself, which is as good.
+            _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
+            _ = self.reap();
+        }
+        if self.had_terminal {
+            terminal::take_back();
+        }
+        _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None);
+    }
+}

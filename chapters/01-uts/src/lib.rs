@@ -1,0 +1,13 @@
+//! How does a process get a host name of its own?
+//!
+//! It asks for a new UTS namespace when it starts a child: one flag of `clone3(2)`. Starting that child well is
+//! most of this chapter. [`spawn`] and [`Child::wait`] are how every later chapter starts its container.
+
+mod child;
+mod exec;
+mod hostname;
+mod terminal;
+
+pub use child::{Child, spawn};
+pub use exec::exec;
+pub use hostname::{hostname, set_hostname};
