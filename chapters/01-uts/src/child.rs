@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -35,7 +35,7 @@ pub struct Child {
 
 // ANCHOR: forwarded
 /// What another process may send us and means for the command.
-const FORWARDED: [Signal; 6] =
+pub const FORWARDED: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
 // ANCHOR_END: forwarded
 
@@ -118,12 +118,9 @@ fn threads() -> Result<u64> {
 }
 
 // ANCHOR: become_child
-/// What a child does first: undo what this library or Rust did to its signals, and tie its life to its parent's.
+/// What a child does first: take the signals as they were, and tie its life to its parent's.
 fn become_child(old_mask: &SigSet, reporter: &PipeWriter) -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(old_mask), None).refused(|| "sigprocmask()".into(), &[])?;
-    // Rust ignores SIGPIPE, and what is ignored stays so across exec. `yes | head` would never end.
-    // SAFETY: the default action runs no code of ours.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.refused(|| "signal(SIGPIPE)".into(), &[])?;
     prctl::set_pdeathsig(Signal::SIGKILL).refused(|| "prctl(PR_SET_PDEATHSIG)".into(), &[])?;
     // A parent that died before that call sends nothing. Its end of the pipe tells; getppid() would not, since
     // it is 0 in a new PID namespace whether the parent lives or not.

@@ -5,8 +5,9 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result};
-use ch00_ground::refusal::{CANNOT_RUN, NOT_FOUND, Refusal};
+use ch00_ground::refusal::{CANNOT_RUN, NOT_FOUND, Refusal, Refused};
 use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 // ANCHOR: exec
 /// Replaces the calling program by `command`, its first word looked up in PATH. Returns only when that failed.
@@ -22,7 +23,12 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
         .collect::<Result<_, _>>()
         .context("cannot run a command with a NUL byte in it")?;
     let program = words.first().context("there is no command to run")?;
+    // Rust ignores SIGPIPE, and what is ignored stays so across exec: `yes | head` would complain.
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.refused(|| "signal(SIGPIPE)".into(), &[])?;
     let Err(errno) = nix::unistd::execvp(program, &words);
+    // A folder of PATH that we may not search makes execvp say EACCES of a program that is nowhere.
+    let errno = if errno == Errno::EACCES && !is_anywhere(&command[0]) { Errno::ENOENT } else { errno };
     let refusal = Refusal::new(format!("execvp({program:?})"), errno);
     Err(match errno {
         Errno::ENOENT => refusal.with_status(NOT_FOUND).with_help("no such program, neither as a path nor in PATH"),
@@ -34,3 +40,9 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
     .with_context(|| format!("cannot run {}", command[0].display()))
 }
 // ANCHOR_END: exec
+
+/// Whether there is such a file, as a path or in PATH.
+fn is_anywhere(program: &OsString) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    program.as_bytes().contains(&b'/') || std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}

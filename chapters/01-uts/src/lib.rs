@@ -8,6 +8,6 @@ mod exec;
 mod hostname;
 mod terminal;
 
-pub use child::{Child, spawn};
+pub use child::{Child, FORWARDED, exit_status, spawn};
 pub use exec::exec;
 pub use hostname::{hostname, set_hostname};

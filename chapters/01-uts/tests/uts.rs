@@ -1,1 +1,256 @@
-fn main() {}
+//! The claims of chapter 1, looked at from outside.
+
+use std::fs;
+use std::process::ExitCode;
+
+use harness::program::{children, differing, eventually, status_line};
+use harness::terminal::Terminal;
+use harness::{Claim, Role, Running, claim};
+use nix::sys::signal::Signal;
+
+fn main() -> ExitCode {
+    let claims = vec![
+        claim!(only_the_uts_namespace_is_new),
+        claim!(the_host_name_changes_inside_and_not_outside),
+        claim!(a_name_set_inside_stays_inside).needs(&["hostname"]),
+        claim!(the_exit_status_is_the_commands),
+        claim!(a_command_that_is_not_found_is_127),
+        claim!(a_command_that_cannot_run_is_126),
+        claim!(a_host_name_that_is_too_long),
+        claim!(a_wrong_command_line_is_2),
+        claim!(quiet_is_the_commands_output_alone),
+        claim!(an_ordinary_user_is_told).only(Role::User),
+        claim!(root_is_not_told).only(Role::Root),
+        claim!(user_namespaces_forbidden_by_limit),
+        claim!(user_namespaces_forbidden_by_policy).needs(&["strace"]),
+        claim!(clone3_hidden_by_a_filter).needs(&["strace"]),
+        claim!(signals_are_forwarded),
+        claim!(the_command_inherits_no_signal_state),
+        claim!(the_command_inherits_no_descriptor),
+        claim!(the_command_dies_with_its_parent),
+        claim!(the_shell_is_interactive),
+        claim!(ctrl_c_reaches_the_command_once),
+        claim!(the_terminal_is_given_back),
+        claim!(ctrl_z_stops_and_fg_continues),
+        claim!(it_nests),
+    ];
+    harness::main(env!("CARGO_MANIFEST_DIR"), claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect())
+}
+
+/// Starts `script` in chapter 1's shell, and waits until it has printed `ready`.
+fn start(role: Role, script: &str) -> (Running, u32) {
+    let mut running = role.start("ch01-uts", &["--quiet", "--", "sh", "-c", script]);
+    assert_eq!(running.line(), "ready");
+    let command = children(running.pid())[0];
+    (running, command)
+}
+
+fn only_the_uts_namespace_is_new(role: Role) {
+    let (running, command) = start(role, "echo ready; exec sleep 60");
+    assert_eq!(differing(running.pid(), command), ["uts"]);
+}
+
+fn the_host_name_changes_inside_and_not_outside(role: Role) {
+    let before = nix::unistd::gethostname().unwrap();
+    let output = role.run("ch01-uts", &["--quiet", "--hostname", "inside", "cat", "/proc/sys/kernel/hostname"]);
+    assert_eq!(output.stdout, "inside\n");
+    assert_eq!(nix::unistd::gethostname().unwrap(), before);
+}
+
+fn a_name_set_inside_stays_inside(role: Role) {
+    let before = nix::unistd::gethostname().unwrap();
+    let script = "hostname renamed; hostname";
+    let output = role.run("ch01-uts", &["--quiet", "--", "sh", "-c", script]);
+    assert_eq!(output.stdout, "renamed\n");
+    assert_eq!(nix::unistd::gethostname().unwrap(), before);
+}
+
+fn the_exit_status_is_the_commands(role: Role) {
+    for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+        assert_eq!(role.run("ch01-uts", &["--quiet", "--", "sh", "-c", script]).status, status, "{script}");
+    }
+}
+
+fn a_command_that_is_not_found_is_127(role: Role) {
+    let output = role.run("ch01-uts", &["--quiet", "no-such-command"]);
+    assert_eq!(
+        output.stderr,
+        "ch01-uts: cannot run no-such-command: execvp(\"no-such-command\"): ENOENT: No such file or directory\n  \
+         help: no such program, neither as a path nor in PATH\n"
+    );
+    assert_eq!((output.status, output.stdout.as_str()), (127, ""));
+}
+
+fn a_command_that_cannot_run_is_126(role: Role) {
+    let output = role.run("ch01-uts", &["--quiet", "/etc/passwd"]);
+    assert_eq!(
+        output.stderr,
+        "ch01-uts: cannot run /etc/passwd: execvp(\"/etc/passwd\"): EACCES: Permission denied\n  \
+         help: not a file that you may execute; `ls -l` shows why\n"
+    );
+    assert_eq!((output.status, output.stdout.as_str()), (126, ""));
+}
+
+fn a_host_name_that_is_too_long(role: Role) {
+    let longest = "n".repeat(64);
+    assert_eq!(role.run("ch01-uts", &["--quiet", "--hostname", &longest, "hostname"]).stdout.trim(), longest);
+    let output = role.run("ch01-uts", &["--quiet", "--hostname", &"n".repeat(65), "true"]);
+    assert_eq!(
+        output.stderr,
+        format!(
+            "ch01-uts: cannot set the host name: sethostname({:?}): EINVAL: Invalid argument\n  \
+             help: a host name has at most 64 bytes\n",
+            "n".repeat(65)
+        )
+    );
+    assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+}
+
+fn a_wrong_command_line_is_2(role: Role) {
+    assert_eq!(role.run("ch01-uts", &["--no-such-flag"]).status, 2);
+}
+
+fn quiet_is_the_commands_output_alone(role: Role) {
+    let output = role.run("ch01-uts", &["--quiet", "echo", "hello"]);
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("hello\n", ""));
+}
+
+fn an_ordinary_user_is_told(role: Role) {
+    let line = format!("not root: entered a user namespace where uid {} is root (chapter 5)\n", role.uid());
+    assert_eq!(role.run("ch01-uts", &["true"]).stderr, line);
+}
+
+fn root_is_not_told(role: Role) {
+    assert_eq!(role.run("ch01-uts", &["true"]).stderr, "");
+}
+
+/// A user namespace has limits of its own, so nobody else's are touched. Without its capabilities, root is as anybody.
+fn user_namespaces_forbidden_by_limit(role: Role) {
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all ch01-uts true";
+    let output = role.run("unshare", &["-Ur", "sh", "-c", script]);
+    assert_eq!(
+        output.stderr,
+        "ch01-uts: cannot enter a user namespace: unshare(CLONE_NEWUSER): ENOSPC: No space left on device\n  \
+         help: the limit on user namespaces is reached; raise it: sudo sysctl user.max_user_namespaces=15000\n"
+    );
+    assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+}
+
+fn user_namespaces_forbidden_by_policy(role: Role) {
+    let script = "exec setpriv --bounding-set=-all strace -o /dev/null -e inject=unshare:error=EPERM ch01-uts true";
+    let output = role.run("unshare", &["-Ur", "sh", "-c", script]);
+    let (message, help) = output.stderr.split_once("\n  help: ").expect("there is a way out");
+    assert_eq!(
+        message,
+        "ch01-uts: cannot enter a user namespace: unshare(CLONE_NEWUSER): EPERM: Operation not permitted"
+    );
+    assert_eq!(help.lines().count(), 1);
+    assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+}
+
+fn clone3_hidden_by_a_filter(role: Role) {
+    let output =
+        role.run("strace", &["-o", "/dev/null", "-e", "inject=clone3:error=ENOSYS", "ch01-uts", "--quiet", "true"]);
+    assert_eq!(
+        output.stderr,
+        "ch01-uts: cannot start a child: clone3(CLONE_NEWUTS): ENOSYS: Function not implemented\n  \
+         help: it takes kernel 5.3, and no seccomp filter that hides clone3, as containers may have\n"
+    );
+    assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+}
+
+fn signals_are_forwarded(role: Role) {
+    for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")] {
+        let script = format!("trap 'exit 42' {name}; echo ready; while :; do sleep 0.02; done");
+        let (mut running, _) = start(role, &script);
+        running.signal(signal);
+        assert_eq!(running.end(), 42, "{name}");
+    }
+}
+
+/// Of the 31 signals that programs use; libc keeps 32 and 33 for itself.
+fn the_command_inherits_no_signal_state(role: Role) {
+    let state = |program: &str, args: &[&str]| {
+        let args = [args, &["-hE", "^Sig(Blk|Ign)", "/proc/self/status"]].concat();
+        let lines = role.run(program, &args).stdout;
+        let masks = lines.lines().map(|line| u64::from_str_radix(&line[8..], 16).unwrap() & 0x7fff_ffff);
+        masks.collect::<Vec<_>>()
+    };
+    assert_eq!(state("ch01-uts", &["--quiet", "--", "grep"]), state("grep", &[]));
+}
+
+fn the_command_inherits_no_descriptor(role: Role) {
+    let outside = role.run("ls", &["/proc/self/fd"]).stdout;
+    assert_eq!(role.run("ch01-uts", &["--quiet", "ls", "/proc/self/fd"]).stdout, outside);
+}
+
+fn the_command_dies_with_its_parent(role: Role) {
+    let (mut running, command) = start(role, "echo ready; exec sleep 60");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    eventually("the command's end", || status_line(command, "State").is_empty());
+}
+
+fn the_shell_is_interactive(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal.run("ch01-uts --quiet --hostname inside");
+    assert_eq!(terminal.run("cat /proc/sys/kernel/hostname"), "inside\n");
+    assert_eq!(terminal.run("test -t 0 && test -t 1 && echo terminal"), "terminal\n");
+    terminal.run("exit 3");
+    assert_eq!(terminal.run("echo $?"), "3\n");
+}
+
+/// The terminal sends it to the whole foreground process group: forwarded, it would come twice.
+fn ctrl_c_reaches_the_command_once(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal.press("ch01-uts --quiet sleep 60; echo status=$?\n");
+    eventually("sleep", || !sleeping(role).is_empty());
+    terminal.press("\x03");
+    terminal.read_until("status=130\n");
+
+    let count = "n=0; trap 'n=$((n+1))' INT; echo re''ady; sleep 0.3; sleep 0.3; echo caught=$n";
+    terminal.press(&format!("ch01-uts --quiet -- sh -c '{}'\n", count.replace('\'', r"'\''")));
+    terminal.read_until("ready\n");
+    terminal.press("\x03");
+    terminal.read_until("caught=1\n");
+}
+
+/// The `sleep 60` of chapter 1's that run as `role`.
+fn sleeping(role: Role) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_ours = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        let parent = parent.map(|pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).unwrap_or_default();
+        command == b"sleep\x0060\0"
+            && parent.starts_with(b"ch01-uts")
+            && status_line(*pid, "Uid").split(' ').next() == Some(role.uid().to_string().as_str())
+    };
+    pids.filter(is_ours).collect()
+}
+
+/// A shell with job control takes the terminal; killed, it cannot give it back.
+fn the_terminal_is_given_back(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal.run("sh -c 'ch01-uts --quiet; read line; echo got=$line'");
+    terminal.press("kill -KILL $$\n");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.press("typed\n");
+    terminal.read_until("got=typed\n");
+}
+
+fn ctrl_z_stops_and_fg_continues(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal.press("ch01-uts --quiet -- sh -c 'echo re''ady; sleep 0.5; echo done'\n");
+    terminal.read_until("ready\n");
+    terminal.press("\x1a");
+    terminal.read_until("Stopped");
+    assert!(terminal.run("fg").contains("done\n") || terminal.run("").contains("done\n"));
+}
+
+fn it_nests(role: Role) {
+    let inner = ["ch01-uts", "--quiet", "--hostname", "inner", "cat", "/proc/sys/kernel/hostname"];
+    let output = role.run("ch01-uts", &[&["--quiet", "--hostname", "outer", "--"][..], &inner].concat());
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("inner\n", ""));
+}

@@ -1,0 +1,122 @@
+//! What the chapters' tests share: the two roles in which a claim is tried, skips that say why, and programs that are
+//! started from outside and looked at from outside.
+//!
+//! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its programs the uid of
+//! `nobody`. `REQUIRE="root user tools"` (or `all`) makes a failure of every skip for one of these reasons.
+
+pub mod program;
+pub mod terminal;
+pub mod transcript;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::unistd::getuid;
+
+pub use program::{Output, Running};
+
+/// As whom a claim is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Root: uid 0 with its capabilities.
+    Root,
+    /// An ordinary user: the caller, or `nobody` when the caller is root.
+    User,
+}
+
+/// The uid and gid that root gives to the programs of an ordinary user.
+const NOBODY: u32 = 65534;
+
+/// One claim of a page.
+pub struct Claim {
+    name: String,
+    roles: Vec<Role>,
+    needs: Vec<&'static str>,
+    test: Box<dyn Fn(Role) + Send + Sync>,
+}
+
+impl Claim {
+    /// A claim that holds in both roles. [`claim!`] gives it the name of its function.
+    pub fn new(name: impl Into<String>, test: impl Fn(Role) + Send + Sync + 'static) -> Claim {
+        Claim { name: name.into(), roles: vec![Role::Root, Role::User], needs: Vec::new(), test: Box::new(test) }
+    }
+
+    /// A claim about one role alone.
+    pub fn only(self, role: Role) -> Claim {
+        Claim { roles: vec![role], ..self }
+    }
+
+    /// The claim can only be tried where these are: `userns`, or a program in PATH.
+    pub fn needs(mut self, needs: &[&'static str]) -> Claim {
+        self.needs.extend(needs);
+        self
+    }
+
+    fn trials(self) -> Vec<Trial> {
+        let test = std::sync::Arc::new(self.test);
+        let trial = |role: Role| {
+            let (test, needs) = (test.clone(), self.needs.clone());
+            let name = format!("{} as {}", self.name, if role == Role::Root { "root" } else { "user" });
+            Trial::ignorable_test(name, move || match missing(role, &needs) {
+                Some((need, why)) if is_required(need) => Err(Failed::from(format!("REQUIRE names {need}: {why}"))),
+                Some((_, why)) => Ok(Completion::ignored_with(why)),
+                None => {
+                    test(role);
+                    Ok(Completion::Completed)
+                }
+            })
+        };
+        self.roles.iter().copied().map(trial).collect()
+    }
+}
+
+/// A [`Claim`] named after its function.
+#[macro_export]
+macro_rules! claim {
+    ($test:ident) => {
+        $crate::Claim::new(stringify!($test), $test)
+    };
+}
+
+/// The whole of a chapter's test program: its claims, and its transcripts, each in every role it has.
+pub fn main(package: &str, claims: Vec<Claim>) -> ExitCode {
+    let transcripts = transcript::claims(&Path::new(package).join("transcripts"));
+    let trials = claims.into_iter().chain(transcripts).flat_map(Claim::trials).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The first need that is not met, by its `REQUIRE` name, and why.
+fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)> {
+    let root = getuid().is_root();
+    match role {
+        Role::Root if !root => return Some(("root", "needs root".into())),
+        Role::User if root && !succeeds(role.command("test").arg("-x").arg(program::folder())) => {
+            let folder = program::folder();
+            return Some(("user", format!("needs {} to be open to ordinary users", folder.display())));
+        }
+        _ => {}
+    }
+    needs.iter().find_map(|need| match *need {
+        // An independent witness: not the code under test.
+        "userns" => {
+            let can = role == Role::Root || succeeds(role.command("unshare").args(["-Ur", "true"]));
+            (!can).then(|| ("userns", "needs user namespaces for ordinary users".to_owned()))
+        }
+        tool => find(tool).is_none().then(|| ("tools", format!("needs {tool} in PATH"))),
+    })
+}
+
+fn is_required(need: &str) -> bool {
+    let required = std::env::var("REQUIRE").unwrap_or_default();
+    required.split_whitespace().any(|word| word == need || word == "all")
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn find(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
+}

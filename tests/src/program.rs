@@ -1,0 +1,163 @@
+//! Programs started by a test: a chapter's, or any other, in one of the two roles.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getuid};
+
+use crate::{NOBODY, Role};
+
+/// How long anything may take before it counts as hung.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The folder with the chapters' programs: the one above the test program's own.
+pub fn folder() -> PathBuf {
+    let test = std::env::current_exe().expect("/proc is mounted");
+    let folder = test.ancestors().nth(2).expect("cargo puts tests into target/PROFILE/deps");
+    folder.to_owned()
+}
+
+/// PATH with the chapters' programs first.
+pub fn path() -> String {
+    format!("{}:{}", folder().display(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// What a program left when it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Its exit status, 128 + n when signal n ended it.
+    pub status: i32,
+    /// All that it printed.
+    pub stdout: String,
+    /// All that it complained.
+    pub stderr: String,
+}
+
+impl Role {
+    /// The uid in this role.
+    pub fn uid(self) -> u32 {
+        if self == Role::User && getuid().is_root() { NOBODY } else { getuid().as_raw() }
+    }
+
+    /// A program, looked up among the chapters' first, ready to be started in this role.
+    pub fn command(self, program: &str) -> Command {
+        let own = folder().join(program);
+        let mut command = if own.is_file() { Command::new(own) } else { Command::new(program) };
+        command.current_dir("/").env("PATH", path()).env("LC_ALL", "C").stdin(Stdio::null());
+        if self.uid() != getuid().as_raw() {
+            // Which also drops the supplementary groups.
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    /// Runs a program to its end.
+    pub fn run(self, program: &str, args: &[&str]) -> Output {
+        let mut command = self.command(program);
+        command.args(args);
+        let output = snapbox::cmd::Command::from_std(command).timeout(PATIENCE).output().expect("it can be started");
+        Output {
+            status: code(output.status),
+            stdout: String::from_utf8(output.stdout).expect("it prints text"),
+            stderr: String::from_utf8(output.stderr).expect("it prints text"),
+        }
+    }
+
+    /// Starts a program, and leaves it running until the test ends it or gives up.
+    pub fn start(self, program: &str, args: &[&str]) -> Running {
+        let mut command = self.command(program);
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it can be started");
+        let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
+        Running { child, stdout }
+    }
+}
+
+/// A program that is running; killed when the test forgets it.
+pub struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it prints.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it prints text");
+        line.trim_end().to_owned()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid() as i32), signal).expect("it is running");
+    }
+
+    /// Waits for its end: its exit status as in [`Output`].
+    pub fn end(&mut self) -> i32 {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("it was not reaped") {
+                return code(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("process {} does not end", self.pid());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is what is wanted.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| Some(128 + status.signal()?)).expect("it ended in one of two ways")
+}
+
+/// Waits until `condition` holds, or fails with `what` was waited for.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The namespace of `kind` that process `pid` is in, as its link in /proc reads.
+pub fn namespace(pid: u32, kind: &str) -> String {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    std::fs::read_link(&path).unwrap_or_else(|error| panic!("{path}: {error}")).display().to_string()
+}
+
+/// The eight kinds that the kernel has, by the names of their links.
+pub const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+
+/// The kinds in which two processes differ.
+pub fn differing(one: u32, other: u32) -> Vec<&'static str> {
+    KINDS.into_iter().filter(|kind| namespace(one, kind) != namespace(other, kind)).collect()
+}
+
+/// The children of process `pid`.
+pub fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
+}
+
+/// A line of `/proc/PID/status`, without its name; empty when the process is gone.
+pub fn status_line(pid: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,93 @@
+//! A real terminal with a shell in it, and somebody who types.
+
+use std::io::{Read, Write};
+use std::process::Child;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use nix::unistd::getuid;
+use pty_process::blocking::{Command, Pty, open};
+
+use crate::program::{PATIENCE, path};
+use crate::{NOBODY, Role};
+
+/// What the shell prints instead of `$ `: a character that nothing else prints.
+const PROMPT: char = '\u{1e}';
+
+/// A pseudo-terminal with an interactive `/bin/sh`.
+pub struct Terminal {
+    pty: Pty,
+    shell: Child,
+    screen: Receiver<Vec<u8>>,
+}
+
+impl Terminal {
+    /// Opens a terminal in `role`, and waits for the first prompt.
+    pub fn open(role: Role) -> Terminal {
+        let (pty, pts) = open().expect("/dev/ptmx can be opened");
+        pty.resize(pty_process::Size::new(24, 120)).expect("a terminal can be resized");
+        let mut command = Command::new("/bin/sh").arg("-i").current_dir("/tmp").env_clear().envs([
+            ("PATH", path().as_str()),
+            ("PS1", &PROMPT.to_string()),
+            ("TERM", "dumb"),
+            ("LC_ALL", "C"),
+        ]);
+        if role.uid() != getuid().as_raw() {
+            // The terminal's own device belongs to who opened it; a shell only needs the open descriptors.
+            command = command.uid(NOBODY).gid(NOBODY);
+        }
+        let shell = command.spawn(pts).expect("/bin/sh can be started");
+        let (sender, screen) = channel();
+        let mut reader = std::fs::File::from(std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned().expect("it is open"));
+        // Ends with the terminal.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut terminal = Terminal { pty, shell, screen };
+        terminal.read_until(&PROMPT.to_string());
+        terminal
+    }
+
+    /// Types a command, and returns what was printed until the next prompt.
+    pub fn run(&mut self, command: &str) -> String {
+        self.press(&format!("{command}\n"));
+        let screen = self.read_until(&PROMPT.to_string());
+        // The terminal echoes what is typed.
+        screen.strip_prefix(&format!("{command}\n")).unwrap_or(&screen).to_owned()
+    }
+
+    /// Presses keys: `"\x03"` is Ctrl-C.
+    pub fn press(&mut self, keys: &str) {
+        self.pty.write_all(keys.as_bytes()).expect("the terminal is open");
+    }
+
+    /// Waits until `mark` is printed, and returns what was printed before it.
+    pub fn read_until(&mut self, mark: &str) -> String {
+        let started = Instant::now();
+        let mut printed = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&printed).replace('\r', "");
+            if let Some((before, _)) = text.split_once(mark) {
+                return before.to_owned();
+            }
+            let left = PATIENCE.saturating_sub(started.elapsed());
+            match self.screen.recv_timeout(left) {
+                Ok(bytes) => printed.extend(bytes),
+                Err(_) => panic!("waited in vain for {mark:?}; the screen shows:\n{text}"),
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // The terminal's end is a hangup for whoever is still in it.
+        _ = self.shell.kill();
+        _ = self.shell.wait();
+    }
+}

@@ -1,0 +1,122 @@
+//! Nothing is left behind: however a chapter's program ends, the machine is as it was.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use harness::program::{KINDS, eventually};
+use harness::{Role, claim};
+
+/// What the chapters can be asked to do, and be interrupted in.
+const RUNS: [&[&str]; 8] = [
+    &["ch00-ground", "--json"],
+    &["ch01-uts", "--quiet", "sleep", "0.05"],
+    &["ch01-uts", "--quiet", "no-such-command"],
+    &["ch02-ipc", "--quiet", "sleep", "0.05"],
+    &["ch02-ipc", "--quiet", "--unshare", "ch02-objects", "make"],
+    &["ch03-pid", "--quiet", "sleep", "0.05"],
+    &["ch03-pid", "--quiet", "--init", "--boottime", "60", "--", "sh", "-c", "sleep 0.05 & sleep 0.05 & exit 3"],
+    &["ch03-pid", "--quiet", "--init", "--unshare", "no-such-command"],
+];
+
+fn main() -> ExitCode {
+    harness::main(
+        env!("CARGO_MANIFEST_DIR"),
+        vec![claim!(after_an_ordinary_end).needs(&["userns"]), claim!(after_a_kill_at_any_moment).needs(&["userns"])],
+    )
+}
+
+fn after_an_ordinary_end(role: Role) {
+    let before = Machine::now(role);
+    for run in RUNS {
+        role.run(run[0], &run[1..]);
+    }
+    before.eventually_again(role);
+}
+
+/// Each run is killed at 40 moments, 0.25 ms apart: from before its first line to after its last.
+fn after_a_kill_at_any_moment(role: Role) {
+    let before = Machine::now(role);
+    for run in RUNS {
+        for moment in 0..40 {
+            let mut running = role.start(run[0], &run[1..]);
+            std::thread::sleep(Duration::from_micros(moment * 250));
+            running.signal(nix::sys::signal::Signal::SIGKILL);
+            running.end();
+        }
+    }
+    before.eventually_again(role);
+}
+
+/// What a program could leave behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Machine {
+    mounts: String,
+    /// The namespaces that processes live in.
+    namespaces: BTreeSet<String>,
+    cgroups: BTreeSet<String>,
+    links: BTreeSet<String>,
+    ipc: Vec<String>,
+    temporary: BTreeSet<String>,
+    processes: BTreeSet<String>,
+}
+
+impl Machine {
+    fn now(role: Role) -> Machine {
+        Machine {
+            mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
+            namespaces: namespaces(),
+            cgroups: cgroups(),
+            links: names("/sys/class/net"),
+            ipc: ["msg", "sem", "shm"].map(|kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap()).into(),
+            temporary: names("/tmp").into_iter().filter(|name| name.starts_with("ch")).collect(),
+            processes: chapter_processes(role),
+        }
+    }
+
+    /// The kernel tears a namespace down in its own time.
+    fn eventually_again(&self, role: Role) {
+        eventually(&format!("the machine as it was: {self:#?}"), || Machine::now(role) == *self);
+    }
+}
+
+fn names(folder: &str) -> BTreeSet<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn pids() -> impl Iterator<Item = String> {
+    names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn namespaces() -> BTreeSet<String> {
+    let links = pids().flat_map(|pid| KINDS.map(|kind| format!("/proc/{pid}/ns/{kind}")));
+    links.filter_map(|link| Some(fs::read_link(link).ok()?.display().to_string())).collect()
+}
+
+/// The cgroups of all hierarchies, as the mount points show them.
+fn cgroups() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        folders.extend(
+            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+        );
+        found.insert(folder.display().to_string());
+    }
+    found
+}
+
+/// The processes of `role` that stem from a chapter: each carries the PATH that the harness gave it.
+fn chapter_processes(role: Role) -> BTreeSet<String> {
+    let mark = format!("PATH={}:", harness::program::folder().display());
+    let is_ours = |pid: &String| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environment| environment.windows(mark.len()).any(|window| window == mark.as_bytes()))
+            && *pid != std::process::id().to_string()
+            && harness::program::status_line(pid.parse().unwrap(), "Uid").split(' ').next()
+                == Some(role.uid().to_string().as_str())
+    };
+    pids().filter(is_ours).collect()
+}
