@@ -155,6 +155,17 @@ pub fn children(pid: u32) -> Vec<u32> {
     list.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
 }
 
+/// The processes that run `command`, word by word, with the uid of `role`.
+pub fn running(role: Role, command: &[&str]) -> Vec<u32> {
+    let line: String = command.iter().flat_map(|word| [word, "\0"]).collect();
+    let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|found| found == line.as_bytes()))
+        .filter(|pid| status_line(*pid, "Uid").starts_with(&format!("{} ", role.uid())))
+        .collect()
+}
+
 /// A line of `/proc/PID/status`, without its name; empty when the process is gone.
 pub fn status_line(pid: u32, name: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

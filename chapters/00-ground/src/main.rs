@@ -74,7 +74,7 @@ fn namespaces(pids: &[u32], json: bool) -> Result<()> {
     for (row, kind) in namespace::KINDS.iter().enumerate() {
         let mut cells = vec![
             kind.name.to_owned(),
-            flag_name(kind),
+            kind.flag_name(),
             kind.since.to_owned(),
             kind.chapter.to_string(),
             inode_cell(yours[row]),
@@ -87,10 +87,4 @@ fn namespaces(pids: &[u32], json: bool) -> Result<()> {
     }
     println!("{}", table.trim_fmt());
     Ok(())
-}
-
-/// The flag as the manual pages write it: only the mount namespace, the first of them, is not named after its file.
-fn flag_name(kind: &namespace::Kind) -> String {
-    let name = if kind.name == "mnt" { "ns" } else { kind.name };
-    format!("CLONE_NEW{}", name.to_uppercase())
 }

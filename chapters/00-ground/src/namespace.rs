@@ -43,6 +43,21 @@ const fn kind(name: &'static str, flag: CloneFlags, since: &'static str, chapter
     Kind { name, flag, since, chapter }
 }
 
+impl Kind {
+    /// The flag's name, as the manual pages write it. Only the mount namespace, the first of them, is not named after
+    /// its file.
+    pub fn flag_name(&self) -> String {
+        let name = if self.name == "mnt" { "ns" } else { self.name };
+        format!("CLONE_NEW{}", name.to_uppercase())
+    }
+}
+
+/// The names of `flags`, as they stand in C.
+pub fn flag_names(flags: CloneFlags) -> String {
+    let names: Vec<_> = KINDS.iter().filter(|kind| flags.contains(kind.flag)).map(Kind::flag_name).collect();
+    names.join(" | ")
+}
+
 // ANCHOR: of
 /// The inode numbers of the eight namespaces that process `pid` is in, in the order of [`KINDS`]; `pid` may be
 /// `"self"`. Two processes share a namespace exactly when the numbers are equal. `None` where this kernel has

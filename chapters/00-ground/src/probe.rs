@@ -80,7 +80,7 @@ pub fn namespace(kind: &Kind, in_user_namespace: bool) -> Result<Answer> {
             rootless::unshare_user()?;
         }
         let before = namespace::inode_of("self", kind.name)?;
-        unshare(kind.flag).refused(|| format!("unshare({})", crate::flag_name(kind)), &[])?;
+        unshare(kind.flag).refused(|| format!("unshare({})", kind.flag_name()), &[])?;
         // Into a pid or a time namespace only children go: so a child looks.
         let inside = ask(|| {
             let after = namespace::inode_of("self", kind.name)?;

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process;
 
 use anyhow::{Context, Result, ensure};
+use ch00_ground::namespace;
 use ch00_ground::refusal::{FAILED, Help, Refusal, Refused};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -92,7 +93,10 @@ unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: args lives until the call returns, and says its own size; pidfd is an int that may be written.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
-    match Errno::result(pid).refused(|| format!("clone3({})", names(flags)), HELP).context("cannot start a child")? {
+    match Errno::result(pid)
+        .refused(|| format!("clone3({})", namespace::flag_names(flags)), HELP)
+        .context("cannot start a child")?
+    {
         0 => Ok(None),
         // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
         pid => Ok(Some((Pid::from_raw(pid as i32), unsafe { OwnedFd::from_raw_fd(pidfd) }))),
@@ -106,10 +110,6 @@ const HELP: Help = &[
     (Errno::ENOSYS, "it takes kernel 5.3, and no seccomp filter that hides clone3, as containers may have"),
     (Errno::EINVAL, "this kernel lacks a namespace; `cargo run -p ch00-ground` shows which"),
 ];
-
-fn names(flags: CloneFlags) -> String {
-    flags.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(" | ")
-}
 
 /// How many threads this process has: its `/proc/self/task` has a folder for each, and every folder is a link to it.
 fn threads() -> Result<u64> {

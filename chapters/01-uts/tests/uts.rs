@@ -1,9 +1,8 @@
 //! The claims of chapter 1, looked at from outside.
 
-use std::fs;
 use std::process::ExitCode;
 
-use harness::program::{children, differing, eventually, status_line};
+use harness::program::{children, differing, eventually, running, status_line};
 use harness::terminal::Terminal;
 use harness::{Claim, Role, Running, claim};
 use nix::sys::signal::Signal;
@@ -203,8 +202,8 @@ fn the_shell_is_interactive(role: Role) {
 /// The terminal sends it to the whole foreground process group: forwarded, it would come twice.
 fn ctrl_c_reaches_the_command_once(role: Role) {
     let mut terminal = Terminal::open(role);
-    terminal.press("ch01-uts --quiet sleep 60; echo status=$?\n");
-    eventually("sleep", || !sleeping(role).is_empty());
+    terminal.press("ch01-uts --quiet sleep 59; echo status=$?\n");
+    eventually("sleep", || running(role, &["sleep", "59"]).len() == 1);
     terminal.press("\x03");
     terminal.read_until("status=130\n");
 
@@ -213,21 +212,6 @@ fn ctrl_c_reaches_the_command_once(role: Role) {
     terminal.read_until("ready\n");
     terminal.press("\x03");
     terminal.read_until("caught=1\n");
-}
-
-/// The `sleep 60` of chapter 1's that run as `role`.
-fn sleeping(role: Role) -> Vec<u32> {
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let is_ours = |pid: &u32| {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
-        let parent = parent.map(|pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).unwrap_or_default();
-        command == b"sleep\x0060\0"
-            && parent.starts_with(b"ch01-uts")
-            && status_line(*pid, "Uid").split(' ').next() == Some(role.uid().to_string().as_str())
-    };
-    pids.filter(is_ours).collect()
 }
 
 /// A shell with job control takes the terminal; killed, it cannot give it back.

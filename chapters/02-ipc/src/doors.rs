@@ -20,7 +20,9 @@ use nix::sched::{CloneFlags, setns};
 /// EPERM without CAP_SYS_ADMIN; ENOSPC over a limit of `/proc/sys/user`; EINVAL for a flag that this kernel lacks, for a
 /// second `CLONE_NEWPID`, and for `CLONE_NEWUSER` in a process with threads.
 pub fn unshare(flags: CloneFlags) -> Result<()> {
-    nix::sched::unshare(flags).refused(|| format!("unshare({flags:?})"), UNSHARE).context("cannot enter new namespaces")
+    nix::sched::unshare(flags)
+        .refused(|| format!("unshare({})", namespace::flag_names(flags)), UNSHARE)
+        .context("cannot enter new namespaces")
 }
 // ANCHOR_END: unshare
 
@@ -90,7 +92,7 @@ fn join_process(pid: u32, flags: CloneFlags) -> Result<()> {
     if flags.is_empty() {
         return Ok(());
     }
-    setns(process, flags).refused(|| format!("setns({pid}, {flags:?})"), SETNS)
+    setns(process, flags).refused(|| format!("setns({pid}, {})", namespace::flag_names(flags)), SETNS)
 }
 // ANCHOR_END: join
 
