@@ -61,7 +61,8 @@ pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Re
     let mut old_mask = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&forwarded), Some(&mut old_mask))
         .refused(|| "sigprocmask()".into(), &[])?;
-    let signals = SignalFd::with_flags(&forwarded, SfdFlags::SFD_CLOEXEC).refused(|| "signalfd()".into(), &[])?;
+    let signals = SignalFd::with_flags(&forwarded, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .refused(|| "signalfd()".into(), &[])?;
 
     // SAFETY: this process has one thread, so the child may do whatever its parent may.
     match unsafe { clone3(flags) }? {
@@ -223,6 +224,8 @@ impl Drop for Child {
         if self.had_terminal {
             terminal::take_back();
         }
+        // The Ctrl-C that ended the child is waiting for us as well, and was not meant for us.
+        while let Ok(Some(_)) = self.signals.read_signal() {}
         _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None);
     }
 }
