@@ -14,13 +14,14 @@
 //! ```
 //!
 //! `$ ` is the prompt outside and `# ` inside. What varies is compared by identity: in both texts the n-th different value of a
-//! kind becomes `kind#n`, and then they must be equal, blanks in a row counted as two. 0 and 1 stay what they are.
+//! kind becomes `kind#n`, and then they must be equal, and more than one blank counts as two. 0 and 1 stay what they are.
 //! With `BLESS=1` a session that differs is written to its file, with the old values where they play the same part.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use regex::Regex;
 
@@ -83,6 +84,9 @@ impl Transcript {
     }
 
     fn check(&self) {
+        // One after another: a session may make what another would see.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.record();
         let (was, is) = (self.varies.canonical(&self.session), self.varies.canonical(&now));
         if was.text == is.text {
@@ -136,7 +140,7 @@ impl Varying {
             });
             format!("{kind}#{}", place + 1)
         });
-        let blanks = Regex::new("  +").expect("it is one");
+        let blanks = Regex::new("(?m)^ +|  +").expect("it is one");
         Canonical { text: blanks.replace_all(&replaced, "  ").into_owned(), values }
     }
 
