@@ -1,8 +1,9 @@
-//! What the chapters' tests share: the two roles in which a claim is tried, skips that say why, and programs that are
-//! started from outside and looked at from outside.
+//! What the chapters' tests share: the two roles in which a claim is tried, skips that say why, and
+//! programs that are started from outside and looked at from outside.
 //!
-//! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its programs the uid of
-//! `nobody`. `REQUIRE="root user tools"` (or `all`) makes a failure of every skip for one of these reasons.
+//! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
+//! programs the uid of `nobody`. `REQUIRE="root user tools"` (or `all`) makes a failure of every
+//! skip for one of these reasons.
 
 pub mod program;
 pub mod terminal;
@@ -39,7 +40,12 @@ pub struct Claim {
 impl Claim {
     /// A claim that holds in both roles. [`claim!`] gives it the name of its function.
     pub fn new(name: impl Into<String>, test: impl Fn(Role) + Send + Sync + 'static) -> Claim {
-        Claim { name: name.into(), roles: vec![Role::Root, Role::User], needs: Vec::new(), test: Box::new(test) }
+        Claim {
+            name: name.into(),
+            roles: vec![Role::Root, Role::User],
+            needs: Vec::new(),
+            test: Box::new(test),
+        }
     }
 
     /// A claim about one role alone.
@@ -57,9 +63,12 @@ impl Claim {
         let test = std::sync::Arc::new(self.test);
         let trial = |role: Role| {
             let (test, needs) = (test.clone(), self.needs.clone());
-            let name = format!("{} as {}", self.name, if role == Role::Root { "root" } else { "user" });
+            let name =
+                format!("{} as {}", self.name, if role == Role::Root { "root" } else { "user" });
             Trial::ignorable_test(name, move || match missing(role, &needs) {
-                Some((need, why)) if is_required(need) => Err(Failed::from(format!("REQUIRE names {need}: {why}"))),
+                Some((need, why)) if is_required(need) => {
+                    Err(Failed::from(format!("REQUIRE names {need}: {why}")))
+                }
                 Some((_, why)) => Ok(Completion::ignored_with(why)),
                 None => {
                     test(role);
@@ -79,7 +88,8 @@ macro_rules! claim {
     };
 }
 
-/// The whole of a chapter's test program: its claims, and its transcripts, each in every role it has.
+/// The whole of a chapter's test program: its claims, and its transcripts, each in every role it
+/// has.
 pub fn main(package: &str, claims: Vec<Claim>) -> ExitCode {
     let transcripts = transcript::claims(&Path::new(package).join("transcripts"));
     let trials = claims.into_iter().chain(transcripts).flat_map(Claim::trials).collect();
@@ -93,7 +103,10 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
         Role::Root if !root => return Some(("root", "needs root".into())),
         Role::User if root && !succeeds(role.command("test").arg("-x").arg(program::folder())) => {
             let folder = program::folder();
-            return Some(("user", format!("needs {} to be open to ordinary users", folder.display())));
+            return Some((
+                "user",
+                format!("needs {} to be open to ordinary users", folder.display()),
+            ));
         }
         _ => {}
     }
@@ -113,7 +126,11 @@ fn is_required(need: &str) -> bool {
 }
 
 fn succeeds(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn find(tool: &str) -> Option<PathBuf> {

@@ -59,7 +59,10 @@ impl Role {
     pub fn run(self, program: &str, args: &[&str]) -> Output {
         let mut command = self.command(program);
         command.args(args);
-        let output = snapbox::cmd::Command::from_std(command).timeout(PATIENCE).output().expect("it can be started");
+        let output = snapbox::cmd::Command::from_std(command)
+            .timeout(PATIENCE)
+            .output()
+            .expect("it can be started");
         Output {
             status: code(output.status),
             stdout: String::from_utf8(output.stdout).expect("it prints text"),
@@ -138,7 +141,10 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
 /// The namespace of `kind` that process `pid` is in, as its link in /proc reads.
 pub fn namespace(pid: u32, kind: &str) -> String {
     let path = format!("/proc/{pid}/ns/{kind}");
-    std::fs::read_link(&path).unwrap_or_else(|error| panic!("{path}: {error}")).display().to_string()
+    std::fs::read_link(&path)
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+        .display()
+        .to_string()
 }
 
 /// The eight kinds that the kernel has, by the names of their links.
@@ -151,7 +157,8 @@ pub fn differing(one: u32, other: u32) -> Vec<&'static str> {
 
 /// The children of process `pid`.
 pub fn children(pid: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let list =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
 }
 
@@ -161,7 +168,10 @@ pub fn running(role: Role, command: &[&str]) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|found| found == line.as_bytes()))
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|found| found == line.as_bytes())
+        })
         .filter(|pid| status_line(*pid, "Uid").starts_with(&format!("{} ", role.uid())))
         .collect()
 }

@@ -33,12 +33,15 @@ impl Terminal {
             ("LC_ALL", "C"),
         ]);
         if role.uid() != getuid().as_raw() {
-            // The terminal's own device belongs to who opened it; a shell only needs the open descriptors.
+            // The terminal's own device belongs to who opened it; a shell only needs the open
+            // descriptors.
             command = command.uid(NOBODY).gid(NOBODY);
         }
         let shell = command.spawn(pts).expect("/bin/sh can be started");
         let (sender, screen) = channel();
-        let mut reader = std::fs::File::from(std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned().expect("it is open"));
+        let mut reader = std::fs::File::from(
+            std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned().expect("it is open"),
+        );
         // Ends with the terminal.
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];

@@ -1,6 +1,8 @@
-//! The terminal transcripts of the book: typed again into a real shell, and compared with what was recorded.
+//! The terminal transcripts of the book: typed again into a real shell, and compared with what was
+//! recorded.
 //!
-//! A file names at its head what may vary and what it needs; then follows the session that the page shows:
+//! A file names at its head what may vary and what it needs; then follows the session that the page
+//! shows:
 //!
 //! ```text
 //! as: user
@@ -13,9 +15,10 @@
 //! ANCHOR_END: session
 //! ```
 //!
-//! `$ ` is the prompt outside and `# ` inside. What varies is compared by identity: in both texts the n-th different value of a
-//! kind becomes `kind#n`, and then they must be equal, and more than one blank counts as two. 0 and 1 stay what they are.
-//! With `BLESS=1` a session that differs is written to its file, with the old values where they play the same part.
+//! `$ ` is the prompt outside and `# ` inside. What varies is compared by identity: in both texts
+//! the n-th different value of a kind becomes `kind#n`, and then they must be equal, and more than
+//! one blank counts as two. 0 and 1 stay what they are. With `BLESS=1` a session that differs is
+//! written to its file, with the old values where they play the same part.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -43,7 +46,8 @@ struct Transcript {
 /// A claim for each file of `folder`: that the session runs as it was recorded.
 pub fn claims(folder: &Path) -> Vec<Claim> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
+    let mut paths: Vec<_> =
+        entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     paths.sort();
     let claim = |path: PathBuf| {
         let transcript = Transcript::read(&path);
@@ -57,7 +61,8 @@ pub fn claims(folder: &Path) -> Vec<Claim> {
 impl Transcript {
     fn read(path: &Path) -> Transcript {
         let text = fs::read_to_string(path).expect("a transcript can be read");
-        let (head, rest) = text.split_once("ANCHOR: session\n").expect("a transcript has a session");
+        let (head, rest) =
+            text.split_once("ANCHOR: session\n").expect("a transcript has a session");
         let (session, _) = rest.split_once("ANCHOR_END: session").expect("a session has an end");
         let mut transcript = Transcript {
             path: path.to_owned(),
@@ -71,10 +76,13 @@ impl Transcript {
             match line.split_once(": ").expect("a head line is `word: value`") {
                 ("as", "root") => transcript.role = Role::Root,
                 ("as", "user") => transcript.role = Role::User,
-                ("needs", needs) => transcript.needs.extend(needs.split(' ').map(|need| &*need.to_owned().leak())),
+                ("needs", needs) => {
+                    transcript.needs.extend(needs.split(' ').map(|need| &*need.to_owned().leak()))
+                }
                 ("varies", "ns") => transcript.varies.add("ns", NS),
                 ("varies", what) => {
-                    let (kind, pattern) = what.split_once(' ').expect("what varies is `kind pattern`");
+                    let (kind, pattern) =
+                        what.split_once(' ').expect("what varies is `kind pattern`");
                     transcript.varies.add(kind, pattern);
                 }
                 other => panic!("{}: no such head line: {other:?}", path.display()),
@@ -105,9 +113,12 @@ impl Transcript {
         let mut terminal = Terminal::open(self.role);
         let mut session = String::new();
         for line in self.session.lines() {
-            let Some(command) = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")) else { continue };
+            let Some(command) = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")) else {
+                continue;
+            };
             let printed = terminal.run(command);
-            // A program's last line may lack its end, and a blank line before the next prompt reads well.
+            // A program's last line may lack its end, and a blank line before the next prompt reads
+            // well.
             let end = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
             write!(session, "{line}\n{printed}{end}").expect("a string can be written");
         }
@@ -127,7 +138,10 @@ struct Canonical {
 
 impl Varying {
     fn add(&mut self, kind: &str, pattern: &str) {
-        self.0.push((kind.to_owned(), Regex::new(pattern).expect("the pattern is a regular expression")));
+        self.0.push((
+            kind.to_owned(),
+            Regex::new(pattern).expect("the pattern is a regular expression"),
+        ));
     }
 
     fn canonical(&self, text: &str) -> Canonical {
@@ -148,8 +162,15 @@ impl Varying {
     fn with_values_of(&self, text: &str, others: &HashMap<String, Vec<String>>) -> String {
         let own = self.canonical(text).values;
         self.replace(text, |kind, value| {
-            let place = own[kind].iter().position(|other| other == value).expect("it was found a moment ago");
-            others.get(kind).and_then(|values| values.get(place)).map_or(value, |other| other).to_owned()
+            let place = own[kind]
+                .iter()
+                .position(|other| other == value)
+                .expect("it was found a moment ago");
+            others
+                .get(kind)
+                .and_then(|values| values.get(place))
+                .map_or(value, |other| other)
+                .to_owned()
         })
     }
 
@@ -158,9 +179,16 @@ impl Varying {
         let mut found: Vec<_> = self
             .0
             .iter()
-            .flat_map(|(kind, pattern)| pattern.captures_iter(text).map(move |caught| (kind, caught)))
+            .flat_map(|(kind, pattern)| {
+                pattern.captures_iter(text).map(move |caught| (kind, caught))
+            })
             .flat_map(|(kind, caught)| {
-                caught.iter().skip(1).flatten().map(move |group| (group.range(), kind)).collect::<Vec<_>>()
+                caught
+                    .iter()
+                    .skip(1)
+                    .flatten()
+                    .map(move |group| (group.range(), kind))
+                    .collect::<Vec<_>>()
             })
             .filter(|(range, _)| !["0", "1"].contains(&&text[range.clone()]))
             .collect();
@@ -190,11 +218,23 @@ mod tests {
     #[test]
     fn numbers_are_compared_by_identity() {
         let recorded = "uts 4026531838 4026532177 pid 41\nipc 4026531839 4026531839 pid 1";
-        assert_eq!(canonical(recorded), canonical("uts 4026531838 4026539999 pid 7\nipc 4026531840 4026531840 pid 1"));
+        assert_eq!(
+            canonical(recorded),
+            canonical("uts 4026531838 4026539999 pid 7\nipc 4026531840 4026531840 pid 1")
+        );
         // A namespace that was new is now shared; one that was shared is now new; PID 1 is another.
-        assert_ne!(canonical(recorded), canonical("uts 4026531838 4026531838 pid 41\nipc 4026531839 4026531839 pid 1"));
-        assert_ne!(canonical(recorded), canonical("uts 4026531838 4026532177 pid 41\nipc 4026531839 4026532178 pid 1"));
-        assert_ne!(canonical(recorded), canonical("uts 4026531838 4026532177 pid 41\nipc 4026531839 4026531839 pid 2"));
+        assert_ne!(
+            canonical(recorded),
+            canonical("uts 4026531838 4026531838 pid 41\nipc 4026531839 4026531839 pid 1")
+        );
+        assert_ne!(
+            canonical(recorded),
+            canonical("uts 4026531838 4026532177 pid 41\nipc 4026531839 4026532178 pid 1")
+        );
+        assert_ne!(
+            canonical(recorded),
+            canonical("uts 4026531838 4026532177 pid 41\nipc 4026531839 4026531839 pid 2")
+        );
     }
 
     #[test]

@@ -16,14 +16,27 @@ const RUNS: [&[&str]; 8] = [
     &["ch02-ipc", "--quiet", "sleep", "0.05"],
     &["ch02-ipc", "--quiet", "--unshare", "ch02-objects", "make"],
     &["ch03-pid", "--quiet", "sleep", "0.05"],
-    &["ch03-pid", "--quiet", "--init", "--boottime", "60", "--", "sh", "-c", "sleep 0.05 & sleep 0.05 & exit 3"],
+    &[
+        "ch03-pid",
+        "--quiet",
+        "--init",
+        "--boottime",
+        "60",
+        "--",
+        "sh",
+        "-c",
+        "sleep 0.05 & sleep 0.05 & exit 3",
+    ],
     &["ch03-pid", "--quiet", "--init", "--unshare", "no-such-command"],
 ];
 
 fn main() -> ExitCode {
     harness::main(
         env!("CARGO_MANIFEST_DIR"),
-        vec![claim!(after_an_ordinary_end).needs(&["userns"]), claim!(after_a_kill_at_any_moment).needs(&["userns"])],
+        vec![
+            claim!(after_an_ordinary_end).needs(&["userns"]),
+            claim!(after_a_kill_at_any_moment).needs(&["userns"]),
+        ],
     )
 }
 
@@ -69,7 +82,9 @@ impl Machine {
             namespaces: namespaces(),
             cgroups: cgroups(),
             links: names("/sys/class/net"),
-            ipc: ["msg", "sem", "shm"].map(|kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap()).into(),
+            ipc: ["msg", "sem", "shm"]
+                .map(|kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap())
+                .into(),
             temporary: names("/tmp").into_iter().filter(|name| name.starts_with("ch")).collect(),
             processes: chapter_processes(role),
         }
@@ -82,7 +97,10 @@ impl Machine {
 }
 
 fn names(folder: &str) -> BTreeSet<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn pids() -> impl Iterator<Item = String> {
@@ -101,20 +119,23 @@ fn cgroups() -> BTreeSet<String> {
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         folders.extend(
-            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
         );
         found.insert(folder.display().to_string());
     }
     found
 }
 
-/// The processes of `role` that stem from a chapter: each carries the PATH that the harness gave it.
+/// The processes of `role` that stem from a chapter: each carries the PATH that the harness gave
+/// it.
 fn chapter_processes(role: Role) -> BTreeSet<String> {
     let mark = format!("PATH={}:", harness::program::folder().display());
     let is_ours = |pid: &String| {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environment| environment.windows(mark.len()).any(|window| window == mark.as_bytes()))
-            && *pid != std::process::id().to_string()
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+            environment.windows(mark.len()).any(|window| window == mark.as_bytes())
+        }) && *pid != std::process::id().to_string()
             && harness::program::status_line(pid.parse().unwrap(), "Uid").split(' ').next()
                 == Some(role.uid().to_string().as_str())
     };

@@ -60,7 +60,8 @@ pub fn effective() -> Result<u64> {
     let path = "/proc/self/status";
     let status = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    u64::from_str_radix(line.context("no CapEff in /proc/self/status")?.trim(), 16).context("CapEff is no number")
+    u64::from_str_radix(line.context("no CapEff in /proc/self/status")?.trim(), 16)
+        .context("CapEff is no number")
 }
 
 /// Whether the bit set `capabilities` holds the one called `name`.

@@ -23,7 +23,9 @@ pub enum Mode {
 
 impl Mode {
     pub fn of(hierarchies: &[Hierarchy]) -> Mode {
-        let v1 = hierarchies.iter().any(|hierarchy| hierarchy.version == 1 && !hierarchy.controllers.is_empty());
+        let v1 = hierarchies
+            .iter()
+            .any(|hierarchy| hierarchy.version == 1 && !hierarchy.controllers.is_empty());
         let v2 = hierarchies.iter().any(|hierarchy| hierarchy.version == 2);
         match (v1, v2) {
             (true, true) => Mode::Hybrid,
@@ -58,14 +60,17 @@ pub struct Hierarchy {
     pub may_make_cgroups: bool,
     /// Whether you may move processes into yours: the right to write its `cgroup.procs`.
     pub may_move_processes: bool,
-    /// v2: whether you may enable controllers below yours, which together with the other two makes it delegated.
+    /// v2: whether you may enable controllers below yours, which together with the other two makes
+    /// it delegated.
     pub may_enable_controllers: Option<bool>,
 }
 
 impl Hierarchy {
     /// Everything that a chapter about cgroups needs to do here.
     pub fn delegated(&self) -> bool {
-        self.may_make_cgroups && self.may_move_processes && self.may_enable_controllers.unwrap_or(true)
+        self.may_make_cgroups
+            && self.may_move_processes
+            && self.may_enable_controllers.unwrap_or(true)
     }
 }
 
@@ -76,7 +81,8 @@ pub fn hierarchies(mounts: &[Mount]) -> Result<Vec<Hierarchy>> {
     Ok(text.lines().filter_map(|line| hierarchy(line, mounts)).collect())
 }
 
-/// One line is `4:memory:/user.slice`: the hierarchy, its v1 controllers, your cgroup. v2 has number 0 and no list.
+/// One line is `4:memory:/user.slice`: the hierarchy, its v1 controllers, your cgroup. v2 has
+/// number 0 and no list.
 fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
     let mut fields = line.splitn(3, ':');
     let version = if fields.next()? == "0" { 2 } else { 1 };
@@ -85,13 +91,17 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
     let your_cgroup = PathBuf::from(fields.next()?);
     let mount = mounts.iter().rfind(|mount| match version {
         2 => mount.file_system == "cgroup2",
-        _ => mount.file_system == "cgroup" && attached.iter().all(|word| mount.super_options.contains(word)),
+        _ => {
+            mount.file_system == "cgroup"
+                && attached.iter().all(|word| mount.super_options.contains(word))
+        }
     })?;
     // In a container the mount may show only a part of the hierarchy.
     let below = your_cgroup.strip_prefix(&mount.root).unwrap_or(Path::new(""));
     let folder = mount.mount_point.join(below);
     let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
-    let (names, mut controllers): (Vec<_>, Vec<_>) = attached.into_iter().partition(|word| word.starts_with("name="));
+    let (names, mut controllers): (Vec<_>, Vec<_>) =
+        attached.into_iter().partition(|word| word.starts_with("name="));
     if version == 2 {
         let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
         controllers = available.split_whitespace().map(ToOwned::to_owned).collect();
@@ -104,6 +114,7 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
         your_cgroup,
         may_make_cgroups: may_write(&folder),
         may_move_processes: may_write(&folder.join("cgroup.procs")),
-        may_enable_controllers: (version == 2).then(|| may_write(&folder.join("cgroup.subtree_control"))),
+        may_enable_controllers: (version == 2)
+            .then(|| may_write(&folder.join("cgroup.subtree_control"))),
     })
 }

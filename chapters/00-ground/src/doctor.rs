@@ -1,4 +1,5 @@
-//! The examination: probe, never guess, and for every refusal say what it blocks and how to cure it.
+//! The examination: probe, never guess, and for every refusal say what it blocks and how to cure
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -100,7 +101,10 @@ pub fn examine() -> Result<Report> {
         kernel: system.release().display().to_string(),
         machine: system.machine().display().to_string(),
         uid: getuid().as_raw(),
-        capabilities: capability::NAMES.into_iter().filter(|name| capability::holds(effective, name)).collect(),
+        capabilities: capability::NAMES
+            .into_iter()
+            .filter(|name| capability::holds(effective, name))
+            .collect(),
         seccomp: seccomp(),
         settings: settings(),
         namespaces: namespaces.collect::<Result<_>>()?,
@@ -138,7 +142,9 @@ fn settings() -> BTreeMap<String, String> {
 /// Where a mount made here would be seen too: the peer group of `/`. `mount_namespaces(7)`.
 fn propagation_of_root(mounts: &[Mount]) -> String {
     let root = mounts.iter().rfind(|mount| mount.mount_point == Path::new("/"));
-    let has = |word: &str| root.is_some_and(|root| root.propagation.iter().any(|field| field.starts_with(word)));
+    let has = |word: &str| {
+        root.is_some_and(|root| root.propagation.iter().any(|field| field.starts_with(word)))
+    };
     match (has("shared"), has("master"), has("unbindable")) {
         (true, true, _) => "shared and slave",
         (true, false, _) => "shared",
@@ -155,8 +161,10 @@ fn subordinate_ids(path: &str, user: Option<&str>) -> Vec<String> {
     let range = |line: &str| {
         let mut fields = line.split(':');
         let owner = fields.next()?;
-        let (start, count): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
-        (count > 0 && (Some(owner) == user || owner == uid)).then(|| format!("{start}-{}", start + count - 1))
+        let (start, count): (u64, u64) =
+            (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
+        (count > 0 && (Some(owner) == user || owner == uid))
+            .then(|| format!("{start}-{}", start + count - 1))
     };
     fs::read_to_string(path).unwrap_or_default().lines().filter_map(range).collect()
 }
@@ -172,10 +180,14 @@ fn findings(report: &Report) -> Vec<Finding> {
         findings.push(Finding { what, blocks, cure: cure.to_owned() });
     };
     let powerful = report.capabilities.contains(&"sys_admin");
-    let user = report.namespaces.iter().find(|namespace| namespace.name == "user").expect("one of the eight");
+    let user = report
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.name == "user")
+        .expect("one of the eight");
     let refused = |answer: &Answer| answer.refused.clone().unwrap_or_default();
-    // Entering one is not enough: on some systems it succeeds, and writing its maps is what fails. To enter a
-    // second one inside takes both.
+    // Entering one is not enough: on some systems it succeeds, and writing its maps is what fails.
+    // To enter a second one inside takes both.
     let no_user_namespace = !user.in_user_namespace.allowed;
     if no_user_namespace {
         let answer = &user.in_user_namespace;
@@ -197,7 +209,8 @@ fn findings(report: &Report) -> Vec<Finding> {
                 "this kernel was built without it: use another kernel, or a virtual machine".into()
             }
             _ if report.seccomp == "filter" => {
-                "a seccomp filter forbids it, as inside a container: run outside of that container".into()
+                "a seccomp filter forbids it, as inside a container: run outside of that container"
+                    .into()
             }
             _ => "run as root (sudo), or in a virtual machine".into(),
         };
@@ -213,12 +226,18 @@ fn findings(report: &Report) -> Vec<Finding> {
             "chapters 7 to 10".into(),
             "mount one: sudo mount -t cgroup2 none /sys/fs/cgroup",
         );
-    } else if !report.hierarchies.iter().any(|hierarchy| !hierarchy.controllers.is_empty() && hierarchy.delegated()) {
+    } else if !report
+        .hierarchies
+        .iter()
+        .any(|hierarchy| !hierarchy.controllers.is_empty() && hierarchy.delegated())
+    {
         let cure = match report.cgroup_mode {
             Mode::V2 => {
                 "get a delegated subtree: systemd-run --user --scope -p Delegate=yes bash; or run as root (sudo)"
             }
-            _ => "run as root (sudo): cgroup v1 controllers cannot safely be given to ordinary users",
+            _ => {
+                "run as root (sudo): cgroup v1 controllers cannot safely be given to ordinary users"
+            }
         };
         find(
             "cgroups: you may not make any that has a controller".into(),
@@ -231,7 +250,11 @@ fn findings(report: &Report) -> Vec<Finding> {
             Some("ENODEV") => "load the file system: sudo modprobe overlay",
             _ => "it needs kernel 5.11 or later without root; run as root (sudo) on an older one",
         };
-        find(format!("overlay: {}", refused(&report.overlay)), "the overlay of chapters 4 and 10".into(), cure);
+        find(
+            format!("overlay: {}", refused(&report.overlay)),
+            "the overlay of chapters 4 and 10".into(),
+            cure,
+        );
     }
     if !powerful && (report.subordinate_uids.is_empty() || report.subordinate_gids.is_empty()) {
         find(
@@ -254,7 +277,10 @@ fn findings(report: &Report) -> Vec<Finding> {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing: Vec<_> = capability::NAMES.into_iter().filter(|name| !self.capabilities.contains(name)).collect();
+        let missing: Vec<_> = capability::NAMES
+            .into_iter()
+            .filter(|name| !self.capabilities.contains(name))
+            .collect();
         let capabilities = match (self.capabilities.len(), missing.len()) {
             (0, _) => "no capabilities".to_owned(),
             (_, 0) => "all capabilities".to_owned(),
@@ -273,8 +299,15 @@ impl Display for Report {
         }
         writeln!(f, "mounts         / is {}", self.root_propagation)?;
         writeln!(f, "overlay        {}", self.overlay.word())?;
-        let ranges = |ranges: &[String]| if ranges.is_empty() { "none".to_owned() } else { ranges.join(", ") };
-        writeln!(f, "id ranges      uid {}; gid {}", ranges(&self.subordinate_uids), ranges(&self.subordinate_gids))?;
+        let ranges = |ranges: &[String]| {
+            if ranges.is_empty() { "none".to_owned() } else { ranges.join(", ") }
+        };
+        writeln!(
+            f,
+            "id ranges      uid {}; gid {}",
+            ranges(&self.subordinate_uids),
+            ranges(&self.subordinate_gids)
+        )?;
         let tools = self.tools.iter().filter(|(_, path)| path.is_some()).map(|(name, _)| *name);
         writeln!(f, "tools          {}\n", tools.collect::<Vec<_>>().join(", "))?;
 
@@ -291,10 +324,17 @@ impl Display for Report {
 
         writeln!(f, "cgroups        {}", self.cgroup_mode.word())?;
         if !self.hierarchies.is_empty() {
-            let mut table = plain_table(["version", "controllers", "mounted at", "your cgroup", "yours to change"]);
+            let mut table = plain_table([
+                "version",
+                "controllers",
+                "mounted at",
+                "your cgroup",
+                "yours to change",
+            ]);
             for hierarchy in &self.hierarchies {
                 let named = hierarchy.name.iter().map(|name| format!("(name={name})"));
-                let controllers: Vec<_> = hierarchy.controllers.iter().cloned().chain(named).collect();
+                let controllers: Vec<_> =
+                    hierarchy.controllers.iter().cloned().chain(named).collect();
                 table.add_row([
                     format!("v{}", hierarchy.version),
                     if controllers.is_empty() { "none".to_owned() } else { controllers.join(" ") },
@@ -310,7 +350,11 @@ impl Display for Report {
             return writeln!(f, "\nEvery chapter can do all of its work here.");
         }
         for finding in &self.findings {
-            writeln!(f, "\n{}\n  blocks: {}\n  cure:   {}", finding.what, finding.blocks, finding.cure)?;
+            writeln!(
+                f,
+                "\n{}\n  blocks: {}\n  cure:   {}",
+                finding.what, finding.blocks, finding.cure
+            )?;
         }
         Ok(())
     }

@@ -19,7 +19,10 @@ impl Facts {
     pub fn take() -> Result<Facts> {
         let inodes = namespace::of("self")?;
         let rows = namespace::KINDS.iter().zip(inodes);
-        Ok(Facts(rows.map(|(kind, inode)| (format!("{} namespace", kind.name), inode_cell(inode))).collect()))
+        Ok(Facts(
+            rows.map(|(kind, inode)| (format!("{} namespace", kind.name), inode_cell(inode)))
+                .collect(),
+        ))
     }
 
     /// The same facts with one more on top.

@@ -1,9 +1,9 @@
 //! What does a process already have, before anybody contains it?
 //!
-//! Eight namespaces, to begin with, and a place in `/proc` where they can be read. This is the ground that
-//! every chapter stands on: the table of the [`namespace`]s, the [`facts`] shown before and after an
-//! experiment, the [`refusal`] that carries an errno to the terminal, and the user namespace that lets an
-//! ordinary user go on ([`rootless`]).
+//! Eight namespaces, to begin with, and a place in `/proc` where they can be read. This is the
+//! ground that every chapter stands on: the table of the [`namespace`]s, the [`facts`] shown before
+//! and after an experiment, the [`refusal`] that carries an errno to the terminal, and the user
+//! namespace that lets an ordinary user go on ([`rootless`]).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -59,7 +59,10 @@ fn namespaces(pids: &[u32], json: bool) -> Result<()> {
     let others = pids.iter().map(namespace::of).collect::<Result<Vec<_>>>()?;
     if json {
         let process = |pid: u32, inodes: [Option<u64>; 8]| {
-            let links = namespace::KINDS.iter().zip(inodes).map(|(kind, inode)| (kind.name.to_owned(), inode.into()));
+            let links = namespace::KINDS
+                .iter()
+                .zip(inodes)
+                .map(|(kind, inode)| (kind.name.to_owned(), inode.into()));
             serde_json::json!({ "pid": pid, "namespaces": serde_json::Map::from_iter(links) })
         };
         let all: Vec<_> = std::iter::once((std::process::id(), yours))
@@ -70,7 +73,9 @@ fn namespaces(pids: &[u32], json: bool) -> Result<()> {
         return Ok(());
     }
     let header = ["namespace", "flag", "since", "chapter", "yours"].map(ToOwned::to_owned);
-    let mut table = plain_table(header.into_iter().chain(pids.iter().map(ToString::to_string)).collect::<Vec<_>>());
+    let mut table = plain_table(
+        header.into_iter().chain(pids.iter().map(ToString::to_string)).collect::<Vec<_>>(),
+    );
     for (row, kind) in namespace::KINDS.iter().enumerate() {
         let mut cells = vec![
             kind.name.to_owned(),

@@ -9,8 +9,9 @@ use nix::sched::CloneFlags;
 
 use crate::refusal::Refused;
 
-/// `CLONE_NEWTIME` of `linux/sched.h`. Neither nix nor libc has it. The old `clone(2)` keeps the signal of the
-/// child's death in the same low byte, so only `unshare(2)` and `clone3(2)` understand this flag.
+/// `CLONE_NEWTIME` of `linux/sched.h`. Neither nix nor libc has it. The old `clone(2)` keeps the
+/// signal of the child's death in the same low byte, so only `unshare(2)` and `clone3(2)`
+/// understand this flag.
 pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
 /// One kind of namespace: a resource that the kernel can hold more than once.
@@ -44,8 +45,8 @@ const fn kind(name: &'static str, flag: CloneFlags, since: &'static str, chapter
 }
 
 impl Kind {
-    /// The flag's name, as the manual pages write it. Only the mount namespace, the first of them, is not named after
-    /// its file.
+    /// The flag's name, as the manual pages write it. Only the mount namespace, the first of them,
+    /// is not named after its file.
     pub fn flag_name(&self) -> String {
         let name = if self.name == "mnt" { "ns" } else { self.name };
         format!("CLONE_NEW{}", name.to_uppercase())
@@ -54,19 +55,20 @@ impl Kind {
 
 /// The names of `flags`, as they stand in C.
 pub fn flag_names(flags: CloneFlags) -> String {
-    let names: Vec<_> = KINDS.iter().filter(|kind| flags.contains(kind.flag)).map(Kind::flag_name).collect();
+    let names: Vec<_> =
+        KINDS.iter().filter(|kind| flags.contains(kind.flag)).map(Kind::flag_name).collect();
     names.join(" | ")
 }
 
 // ANCHOR: of
-/// The inode numbers of the eight namespaces that process `pid` is in, in the order of [`KINDS`]; `pid` may be
-/// `"self"`. Two processes share a namespace exactly when the numbers are equal. `None` where this kernel has
-/// no such kind.
+/// The inode numbers of the eight namespaces that process `pid` is in, in the order of [`KINDS`];
+/// `pid` may be `"self"`. Two processes share a namespace exactly when the numbers are equal.
+/// `None` where this kernel has no such kind.
 ///
 /// # Errors
 ///
-/// ENOENT when there is no such process; EACCES when it is another user's and you are not root, since reading
-/// the links takes the right to trace it: `ptrace(2)`, "access mode checking".
+/// ENOENT when there is no such process; EACCES when it is another user's and you are not root,
+/// since reading the links takes the right to trace it: `ptrace(2)`, "access mode checking".
 pub fn of(pid: impl Display) -> Result<[Option<u64>; 8]> {
     let mut inodes = [None; 8];
     for (inode, kind) in inodes.iter_mut().zip(&KINDS) {
@@ -75,8 +77,8 @@ pub fn of(pid: impl Display) -> Result<[Option<u64>; 8]> {
     Ok(inodes)
 }
 
-/// The inode number of one link of `/proc/PID/ns`. There are more links than kinds: `pid_for_children` and
-/// `time_for_children` tell where the *next* child will be born.
+/// The inode number of one link of `/proc/PID/ns`. There are more links than kinds:
+/// `pid_for_children` and `time_for_children` tell where the *next* child will be born.
 ///
 /// # Errors
 ///
@@ -85,9 +87,15 @@ pub fn inode_of(pid: impl Display, link: &str) -> Result<Option<u64>> {
     // The link reads `uts:[4026531838]`.
     let path = PathBuf::from(format!("/proc/{pid}/ns/{link}"));
     match fs::read_link(&path) {
-        Ok(target) => Ok(target.to_str().and_then(|text| text.split(['[', ']']).nth(1)?.parse().ok())),
+        Ok(target) => {
+            Ok(target.to_str().and_then(|text| text.split(['[', ']']).nth(1)?.parse().ok()))
+        }
         // The process is there and the link is not: the kernel was built without this kind.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.parent().unwrap().exists() => Ok(None),
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && path.parent().unwrap().exists() =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error)
             .refused(|| format!("readlink({path:?})"), HELP)
             .with_context(|| format!("cannot read the namespaces of process {pid}")),
@@ -97,5 +105,8 @@ pub fn inode_of(pid: impl Display, link: &str) -> Result<Option<u64>> {
 
 const HELP: crate::refusal::Help = &[
     (nix::errno::Errno::ENOENT, "there is no such process; `ps -e` lists those there are"),
-    (nix::errno::Errno::EACCES, "this process is not yours to look into; ask as root, or for one of your own"),
+    (
+        nix::errno::Errno::EACCES,
+        "this process is not yours to look into; ask as root, or for one of your own",
+    ),
 ];

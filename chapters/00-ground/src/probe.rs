@@ -1,4 +1,5 @@
-//! Asking the kernel by doing it: in a throw-away child, so that nothing of the answer stays behind.
+//! Asking the kernel by doing it: in a throw-away child, so that nothing of the answer stays
+//! behind.
 
 use std::io::{Read, Write};
 
@@ -66,7 +67,10 @@ fn ask(attempt: impl FnOnce() -> Result<()>) -> Result<Answer> {
                 allowed: false,
                 refused: Some(format!("{error:#}")),
                 errno: error.root_cause().downcast_ref::<Errno>().map(|errno| format!("{errno:?}")),
-                help: error.downcast_ref::<Refusal>().and_then(Refusal::help).map(ToOwned::to_owned),
+                help: error
+                    .downcast_ref::<Refusal>()
+                    .and_then(Refusal::help)
+                    .map(ToOwned::to_owned),
             })
         }
     }
@@ -84,7 +88,11 @@ pub fn namespace(kind: &Kind, in_user_namespace: bool) -> Result<Answer> {
         // Into a pid or a time namespace only children go: so a child looks.
         let inside = ask(|| {
             let after = namespace::inode_of("self", kind.name)?;
-            ensure!(after.is_some() && after != before, "the {} namespace is still the old one", kind.name);
+            ensure!(
+                after.is_some() && after != before,
+                "the {} namespace is still the old one",
+                kind.name
+            );
             Ok(())
         })?;
         ensure!(inside.allowed, inside.refused.unwrap_or_default());
@@ -107,7 +115,8 @@ pub fn overlay() -> Result<Answer> {
         mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), none)
             .refused(|| "mount(\"tmpfs\", \"/tmp\")".into(), &[])?;
         for dir in ["lower", "upper", "work", "merged"] {
-            std::fs::create_dir(format!("/tmp/{dir}")).context("cannot make a folder in a fresh tmpfs")?;
+            std::fs::create_dir(format!("/tmp/{dir}"))
+                .context("cannot make a folder in a fresh tmpfs")?;
         }
         let layers = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work";
         mount(Some("overlay"), "/tmp/merged", Some("overlay"), MsFlags::empty(), Some(layers))

@@ -1,5 +1,5 @@
-//! How a refusal of the kernel reaches the terminal: once, with the step, the call, the errno and, where the
-//! cause is known, a way out.
+//! How a refusal of the kernel reaches the terminal: once, with the step, the call, the errno and,
+//! where the cause is known, a way out.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -19,8 +19,8 @@ pub const NOT_FOUND: u8 = 127;
 pub type Help = &'static [(Errno, &'static str)];
 
 // ANCHOR: refusal
-/// A call that the kernel refused. Its `Display` is the call and its object, as in `sethostname("box")`; the errno is
-/// its [`source`](Error::source).
+/// A call that the kernel refused. Its `Display` is the call and its object, as in
+/// `sethostname("box")`; the errno is its [`source`](Error::source).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Refusal {
     call: String,
@@ -122,8 +122,8 @@ impl<T> Refused<T> for std::io::Result<T> {
 }
 
 // ANCHOR: main
-/// Runs `program` as the whole of a `main`: its status is the exit status, and its error is printed here and
-/// nowhere else.
+/// Runs `program` as the whole of a `main`: its status is the exit status, and its error is printed
+/// here and nowhere else.
 pub fn main(program: impl FnOnce() -> anyhow::Result<u8>) -> ExitCode {
     program().map_or_else(|error| print(&error), ExitCode::from)
 }

@@ -1,5 +1,5 @@
-//! Without root: a user namespace in which you are root. Chapter 5 explains it; until then it is only the door
-//! that lets the chapters work for everybody. `user_namespaces(7)`.
+//! Without root: a user namespace in which you are root. Chapter 5 explains it; until then it is
+//! only the door that lets the chapters work for everybody. `user_namespaces(7)`.
 
 use std::fs;
 
@@ -12,13 +12,14 @@ use crate::capability;
 use crate::refusal::Refusal;
 
 // ANCHOR: enter
-/// Makes sure that the calling process may create namespaces. With CAP_SYS_ADMIN it already may. Without, it
-/// enters a new user namespace that maps its user to root, and says so on stderr unless `quiet`.
+/// Makes sure that the calling process may create namespaces. With CAP_SYS_ADMIN it already may.
+/// Without, it enters a new user namespace that maps its user to root, and says so on stderr unless
+/// `quiet`.
 ///
 /// # Errors
 ///
-/// EPERM, ENOSPC, ENOSYS or EINVAL when this machine forbids it; the help names the setting. EINVAL also when
-/// the process has more than one thread: `unshare(2)`.
+/// EPERM, ENOSPC, ENOSYS or EINVAL when this machine forbids it; the help names the setting. EINVAL
+/// also when the process has more than one thread: `unshare(2)`.
 pub fn enter(quiet: bool) -> Result<()> {
     if capability::holds(capability::effective()?, "sys_admin") {
         return Ok(());
@@ -31,7 +32,8 @@ pub fn enter(quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Enters a new user namespace, with the caller's user and group as its root, whatever the caller may already do.
+/// Enters a new user namespace, with the caller's user and group as its root, whatever the caller
+/// may already do.
 ///
 /// # Errors
 ///
@@ -41,8 +43,8 @@ pub fn unshare_user() -> Result<()> {
     let refused = |call: String| move |errno| Refusal::new(call, errno).with_help(why_not(errno));
     unshare(CloneFlags::CLONE_NEWUSER).map_err(refused("unshare(CLONE_NEWUSER)".into()))?;
     for (file, line) in [
-        // Who has no privilege outside may not map a group before giving up setgroups(2): it could drop a
-        // group that is there to deny access.
+        // Who has no privilege outside may not map a group before giving up setgroups(2): it could
+        // drop a group that is there to deny access.
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("0 {user} 1")),
         ("gid_map", format!("0 {group} 1")),
@@ -56,10 +58,13 @@ pub fn unshare_user() -> Result<()> {
 }
 // ANCHOR_END: enter
 
-/// What forbids a user namespace on this machine, and how to allow it, when the kernel answered `errno`.
+/// What forbids a user namespace on this machine, and how to allow it, when the kernel answered
+/// `errno`.
 pub fn why_not(errno: Errno) -> String {
-    let reads = |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
-    let seccomp = fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("\nSeccomp:\t2"));
+    let reads =
+        |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    let seccomp =
+        fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("\nSeccomp:\t2"));
     let cure = match errno {
         Errno::ENOSPC => {
             "the limit on user namespaces is reached; raise it: sudo sysctl user.max_user_namespaces=15000"

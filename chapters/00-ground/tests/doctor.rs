@@ -36,7 +36,11 @@ fn report(role: Role, within: &[&str]) -> Value {
 }
 
 fn words(list: &Value) -> BTreeSet<&str> {
-    list.as_array().expect("it is a list").iter().map(|word| word.as_str().expect("of words")).collect()
+    list.as_array()
+        .expect("it is a list")
+        .iter()
+        .map(|word| word.as_str().expect("of words"))
+        .collect()
 }
 
 fn it_names_the_kernel_and_the_caller(role: Role) {
@@ -51,9 +55,15 @@ fn its_namespaces_are_those_that_unshare_enters(role: Role) {
     let options = ["-C", "-i", "-m", "-n", "-pf", "-Tf", "-U", "-u"];
     assert_eq!(report["namespaces"].as_array().unwrap().len(), KINDS.len());
     for (kind, option) in KINDS.into_iter().zip(options) {
-        let found = report["namespaces"].as_array().unwrap().iter().find(|found| found["name"] == kind).unwrap();
+        let found = report["namespaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|found| found["name"] == kind)
+            .unwrap();
         let as_you = role.run("unshare", &[option, "true"]).status == 0;
-        let in_user_namespace = role.run("unshare", &["-Ur", "unshare", option, "true"]).status == 0;
+        let in_user_namespace =
+            role.run("unshare", &["-Ur", "unshare", option, "true"]).status == 0;
         assert_eq!(found["as_you"]["allowed"], as_you, "{kind}: {found}");
         assert_eq!(found["in_user_namespace"]["allowed"], in_user_namespace, "{kind}: {found}");
         assert_eq!(found["as_you"]["errno"].is_null(), as_you, "{kind}: {found}");
@@ -66,16 +76,23 @@ fn a_limit_is_found_with_what_it_blocks_and_its_cure(role: Role) {
     let report = report(role, &["unshare", "-Ur", "sh", "-c", script, "sh"]);
     assert_eq!(report["settings"]["user.max_uts_namespaces"], "0");
     let finding = &report["findings"][0];
-    assert_eq!(finding["what"], "uts namespace: unshare(CLONE_NEWUTS): ENOSPC: No space left on device");
+    assert_eq!(
+        finding["what"],
+        "uts namespace: unshare(CLONE_NEWUTS): ENOSPC: No space left on device"
+    );
     assert_eq!(finding["blocks"], "chapters 1 and 10");
     assert_eq!(finding["cure"], "raise the limit: sudo sysctl user.max_uts_namespaces=15000");
 }
 
 fn forbidden_user_namespaces_are_found(role: Role) {
-    let script = "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all \"$@\"";
+    let script =
+        "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all \"$@\"";
     let report = report(role, &["unshare", "-Ur", "sh", "-c", script, "sh"]);
     let finding = &report["findings"][0];
-    assert_eq!(finding["what"], "user namespaces: unshare(CLONE_NEWUSER): ENOSPC: No space left on device");
+    assert_eq!(
+        finding["what"],
+        "user namespaces: unshare(CLONE_NEWUSER): ENOSPC: No space left on device"
+    );
     assert_eq!(finding["blocks"], "chapters 1 to 6 and 10");
     assert_eq!(
         finding["cure"],
@@ -88,7 +105,8 @@ fn its_capabilities_are_those_of_capsh(role: Role) {
     let mask = status.split_whitespace().nth(1).unwrap();
     let decoded = role.run("capsh", &[&format!("--decode={mask}")]).stdout;
     let names = decoded.trim().split_once('=').unwrap().1;
-    let expected: BTreeSet<_> = names.split(',').filter_map(|name| name.strip_prefix("cap_")).collect();
+    let expected: BTreeSet<_> =
+        names.split(',').filter_map(|name| name.strip_prefix("cap_")).collect();
     assert_eq!(words(&report(role, &[])["capabilities"]), expected);
 }
 
@@ -127,13 +145,17 @@ fn its_hierarchies_are_those_of_proc(role: Role) {
                 .find(|fields| fields[1] == hierarchy["mounted_at"])
                 .unwrap()[3];
             for controller in words(&hierarchy["controllers"]) {
-                assert!(options.split(',').any(|option| option == controller), "{controller}: {options}");
+                assert!(
+                    options.split(',').any(|option| option == controller),
+                    "{controller}: {options}"
+                );
             }
         }
     }
 }
 
-/// Tried where it can do no harm: in a named v1 hierarchy or in v2, which limit nothing by having one more cgroup.
+/// Tried where it can do no harm: in a named v1 hierarchy or in v2, which limit nothing by having
+/// one more cgroup.
 fn what_may_be_written_is_what_can_be_made(role: Role) {
     let report = report(role, &[]);
     for hierarchy in report["hierarchies"].as_array().unwrap() {
@@ -174,7 +196,8 @@ fn tables_and_json_agree(role: Role) {
         }
     }
     for found in report["namespaces"].as_array().unwrap() {
-        let line = tables.lines().find(|line| line.starts_with(found["name"].as_str().unwrap())).unwrap();
+        let line =
+            tables.lines().find(|line| line.starts_with(found["name"].as_str().unwrap())).unwrap();
         let cells: Vec<_> = line.split_whitespace().skip(2).collect();
         let word = |answer: &Value| answer["errno"].as_str().unwrap_or("yes").to_owned();
         assert_eq!(cells, [word(&found["as_you"]), word(&found["in_user_namespace"])]);
@@ -182,12 +205,14 @@ fn tables_and_json_agree(role: Role) {
 }
 
 fn namespaces_side_by_side(role: Role) {
-    let mut other = role.start("unshare", &["-Ur", "--uts", "sh", "-c", "echo ready; exec sleep 60"]);
+    let mut other =
+        role.start("unshare", &["-Ur", "--uts", "sh", "-c", "echo ready; exec sleep 60"]);
     assert_eq!(other.line(), "ready");
     let output = role.run("ch00-ground", &["namespaces", &other.pid().to_string()]);
     assert_eq!(output.stderr, "");
     for kind in KINDS {
-        let line = output.stdout.lines().find(|line| line.starts_with(&format!("{kind} "))).unwrap();
+        let line =
+            output.stdout.lines().find(|line| line.starts_with(&format!("{kind} "))).unwrap();
         let ours = namespace(std::process::id(), kind);
         let theirs = namespace(other.pid(), kind);
         let number = |link: &str| link.split(['[', ']']).nth(1).unwrap().to_owned();

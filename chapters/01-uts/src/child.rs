@@ -1,5 +1,5 @@
-//! Starting a child in namespaces of its own, and waiting for it: `clone3`, `clone(2)`; `pidfd_send_signal(2)`;
-//! `signalfd(2)`.
+//! Starting a child in namespaces of its own, and waiting for it: `clone3`, `clone(2)`;
+//! `pidfd_send_signal(2)`; `signalfd(2)`.
 
 use std::convert::Infallible;
 use std::fs;
@@ -22,8 +22,8 @@ use nix::unistd::Pid;
 
 use crate::terminal;
 
-/// A child that [`spawn`] started. Dropped without [`wait`](Child::wait), it is killed: whoever gives up halfway leaves
-/// nothing behind.
+/// A child that [`spawn`] started. Dropped without [`wait`](Child::wait), it is killed: whoever
+/// gives up halfway leaves nothing behind.
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
@@ -36,21 +36,28 @@ pub struct Child {
 
 // ANCHOR: forwarded
 /// What another process may send us and means for the command.
-pub const FORWARDED: [Signal; 6] =
-    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
+pub const FORWARDED: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTERM,
+];
 // ANCHOR_END: forwarded
 
 // ANCHOR: spawn
-/// Starts a child in a new namespace for each of `flags`. It runs `body`, which ends by becoming another program.
+/// Starts a child in a new namespace for each of `flags`. It runs `body`, which ends by becoming
+/// another program.
 ///
-/// If `body` fails, the child says why through a pipe and exits, and [`Child::wait`] returns that error. If this
-/// process dies, so does the child.
+/// If `body` fails, the child says why through a pipe and exits, and [`Child::wait`] returns that
+/// error. If this process dies, so does the child.
 ///
 /// # Errors
 ///
-/// Of `clone3`: EPERM without CAP_SYS_ADMIN in the user namespace that will own the new namespaces; ENOSPC over a
-/// limit of `/proc/sys/user`; ENOSYS before kernel 5.3 or behind a seccomp filter. And when this process
-/// has threads: the child would be left with their locks and without them.
+/// Of `clone3`: EPERM without CAP_SYS_ADMIN in the user namespace that will own the new namespaces;
+/// ENOSPC over a limit of `/proc/sys/user`; ENOSYS before kernel 5.3 or behind a seccomp filter.
+/// And when this process has threads: the child would be left with their locks and without them.
 pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Result<Child> {
     ensure!(threads()? == 1, "cannot clone a process that has threads");
     let (report, reporter) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
@@ -74,13 +81,16 @@ pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Re
             _ = reporter.write_all(&Refusal::to_bytes(&error));
             process::exit(FAILED.into());
         }
-        Some((pid, pidfd)) => Ok(Child { pid, pidfd, report, signals, old_mask, had_terminal, reaped: false }),
+        Some((pid, pidfd)) => {
+            Ok(Child { pid, pidfd, report, signals, old_mask, had_terminal, reaped: false })
+        }
     }
 }
 // ANCHOR_END: spawn
 
 // ANCHOR: clone3
-/// `clone3(2)` without a stack: as `fork(2)`, but with `flags`, and with a pidfd. `None` in the child.
+/// `clone3(2)` without a stack: as `fork(2)`, but with `flags`, and with a pidfd. `None` in the
+/// child.
 ///
 /// # Safety
 ///
@@ -92,7 +102,8 @@ unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
     args.flags = (flags.bits() | libc::CLONE_PIDFD) as u32 as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: args lives until the call returns, and says its own size; pidfd is an int that may be written.
+    // SAFETY: args lives until the call returns, and says its own size; pidfd is an int that may be
+    // written.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     match Errno::result(pid)
         .refused(|| format!("clone3({})", namespace::flag_names(flags)), HELP)
@@ -106,13 +117,20 @@ unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
 // ANCHOR_END: clone3
 
 const HELP: Help = &[
-    (Errno::EPERM, "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here"),
+    (
+        Errno::EPERM,
+        "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here",
+    ),
     (Errno::ENOSPC, "a limit is reached: `sysctl user` shows them, one for each kind of namespace"),
-    (Errno::ENOSYS, "it takes kernel 5.3, and no seccomp filter that hides clone3, as containers may have"),
+    (
+        Errno::ENOSYS,
+        "it takes kernel 5.3, and no seccomp filter that hides clone3, as containers may have",
+    ),
     (Errno::EINVAL, "this kernel lacks a namespace; `cargo run -p ch00-ground` shows which"),
 ];
 
-/// How many threads this process has: its `/proc/self/task` has a folder for each, and every folder is a link to it.
+/// How many threads this process has: its `/proc/self/task` has a folder for each, and every folder
+/// is a link to it.
 fn threads() -> Result<u64> {
     let path = "/proc/self/task";
     Ok(fs::metadata(path).refused(|| format!("stat({path:?})"), &[])?.nlink() - 2)
@@ -121,10 +139,11 @@ fn threads() -> Result<u64> {
 // ANCHOR: become_child
 /// What a child does first: take the signals as they were, and tie its life to its parent's.
 fn become_child(old_mask: &SigSet, reporter: &PipeWriter) -> Result<()> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(old_mask), None).refused(|| "sigprocmask()".into(), &[])?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(old_mask), None)
+        .refused(|| "sigprocmask()".into(), &[])?;
     prctl::set_pdeathsig(Signal::SIGKILL).refused(|| "prctl(PR_SET_PDEATHSIG)".into(), &[])?;
-    // A parent that died before that call sends nothing. Its end of the pipe tells; getppid() would not, since
-    // it is 0 in a new PID namespace whether the parent lives or not.
+    // A parent that died before that call sends nothing. Its end of the pipe tells; getppid() would
+    // not, since it is 0 in a new PID namespace whether the parent lives or not.
     let mut pipe = [PollFd::new(reporter.as_fd(), PollFlags::empty())];
     poll(&mut pipe, PollTimeout::ZERO).refused(|| "poll()".into(), &[])?;
     ensure!(pipe[0].revents() == Some(PollFlags::empty()), "the parent is gone");
@@ -139,8 +158,8 @@ impl Child {
     }
 
     // ANCHOR: wait
-    /// Waits until the child ends, and returns its exit status: 128 + n when signal n ended it. Until then, a signal
-    /// that some process sends to this one goes on to the child.
+    /// Waits until the child ends, and returns its exit status: 128 + n when signal n ended it.
+    /// Until then, a signal that some process sends to this one goes on to the child.
     ///
     /// # Errors
     ///
@@ -154,18 +173,23 @@ impl Child {
         }
         let status = self.reap()?;
         if !report.is_empty() {
-            return Err(Refusal::from_bytes(&report).context("the child's report is not readable")?.into());
+            return Err(Refusal::from_bytes(&report)
+                .context("the child's report is not readable")?
+                .into());
         }
         Ok(status)
     }
     // ANCHOR_END: wait
 
-    /// Waits for the child's end or for a signal, whichever comes first, and tells whether it was the child's end.
+    /// Waits for the child's end or for a signal, whichever comes first, and tells whether it was
+    /// the child's end.
     fn has_ended(&self) -> Result<bool> {
-        let mut fds = [self.pidfd.as_fd(), self.signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut fds =
+            [self.pidfd.as_fd(), self.signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         loop {
             match poll(&mut fds, PollTimeout::NONE) {
-                // Stopped by Ctrl-Z and continued: there was no handler to run, but poll(2) ends all the same.
+                // Stopped by Ctrl-Z and continued: there was no handler to run, but poll(2) ends
+                // all the same.
                 Err(Errno::EINTR) => {}
                 answer => {
                     answer.refused(|| "poll()".into(), &[])?;
@@ -178,19 +202,30 @@ impl Child {
     // ANCHOR: forward
     /// Sends the signal that is waiting on to the child.
     fn forward_signal(&self) -> Result<()> {
-        let Some(info) = self.signals.read_signal().refused(|| "read(signalfd)".into(), &[])? else {
+        let Some(info) = self.signals.read_signal().refused(|| "read(signalfd)".into(), &[])?
+        else {
             return Ok(());
         };
-        // Ctrl-C comes from the kernel, and it has sent it to the whole foreground process group: the child has it
-        // already. Codes of 0 and below are signals that a process sent, and sent to us alone.
+        // Ctrl-C comes from the kernel, and it has sent it to the whole foreground process group:
+        // the child has it already. Codes of 0 and below are signals that a process sent,
+        // and sent to us alone.
         if info.ssi_code <= 0 {
             // SAFETY: the pidfd is open, and no siginfo is given.
-            let answer =
-                unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), info.ssi_signo, 0, 0) };
+            let answer = unsafe {
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    self.pidfd.as_raw_fd(),
+                    info.ssi_signo,
+                    0,
+                    0,
+                )
+            };
             match Errno::result(answer) {
                 // It ended a moment ago, and is about to be reaped.
                 Ok(_) | Err(Errno::ESRCH) => {}
-                Err(errno) => Err(errno).refused(|| format!("pidfd_send_signal({})", info.ssi_signo), &[])?,
+                Err(errno) => {
+                    Err(errno).refused(|| format!("pidfd_send_signal({})", info.ssi_signo), &[])?
+                }
             }
         }
         Ok(())

@@ -10,12 +10,13 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 // ANCHOR: exec
-/// Replaces the calling program by `command`, its first word looked up in PATH. Returns only when that failed.
+/// Replaces the calling program by `command`, its first word looked up in PATH. Returns only when
+/// that failed.
 ///
 /// # Errors
 ///
-/// With the exit status that a shell would give: ENOENT, no such command, 127; EACCES, no right to run it, 126; and
-/// 126 for every other errno of `execve(2)`.
+/// With the exit status that a shell would give: ENOENT, no such command, 127; EACCES, no right to
+/// run it, 126; and 126 for every other errno of `execve(2)`.
 pub fn exec(command: &[OsString]) -> Result<Infallible> {
     let words: Vec<CString> = command
         .iter()
@@ -25,16 +26,20 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
     let program = words.first().context("there is no command to run")?;
     // Rust ignores SIGPIPE, and what is ignored stays so across exec: `yes | head` would complain.
     // SAFETY: the default action runs no code of ours.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.refused(|| "signal(SIGPIPE)".into(), &[])?;
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .refused(|| "signal(SIGPIPE)".into(), &[])?;
     let Err(errno) = nix::unistd::execvp(program, &words);
     // A folder of PATH that we may not search makes execvp say EACCES of a program that is nowhere.
-    let errno = if errno == Errno::EACCES && !is_anywhere(&command[0]) { Errno::ENOENT } else { errno };
+    let errno =
+        if errno == Errno::EACCES && !is_anywhere(&command[0]) { Errno::ENOENT } else { errno };
     let refusal = Refusal::new(format!("execvp({program:?})"), errno);
     Err(match errno {
-        Errno::ENOENT => refusal.with_status(NOT_FOUND).with_help("no such program, neither as a path nor in PATH"),
-        Errno::EACCES => {
-            refusal.with_status(CANNOT_RUN).with_help("not a file that you may execute; `ls -l` shows why")
-        }
+        Errno::ENOENT => refusal
+            .with_status(NOT_FOUND)
+            .with_help("no such program, neither as a path nor in PATH"),
+        Errno::EACCES => refusal
+            .with_status(CANNOT_RUN)
+            .with_help("not a file that you may execute; `ls -l` shows why"),
         _ => refusal.with_status(CANNOT_RUN),
     })
     .with_context(|| format!("cannot run {}", command[0].display()))
@@ -44,5 +49,6 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
 /// Whether there is such a file, as a path or in PATH.
 fn is_anywhere(program: &OsString) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    program.as_bytes().contains(&b'/') || std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    program.as_bytes().contains(&b'/')
+        || std::env::split_paths(&path).any(|folder| folder.join(program).exists())
 }

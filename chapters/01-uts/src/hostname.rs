@@ -15,16 +15,19 @@ pub fn hostname() -> Result<String> {
 }
 
 // ANCHOR: set
-/// Sets the host name of the calling process's UTS namespace. The kernel takes any bytes, up to 64 of them.
+/// Sets the host name of the calling process's UTS namespace. The kernel takes any bytes, up to 64
+/// of them.
 ///
 /// # Errors
 ///
-/// EINVAL when `name` is longer than 64 bytes, or holds a NUL, where every reader would stop; EPERM without CAP_SYS_ADMIN
-/// in the user namespace that owns this UTS namespace.
+/// EINVAL when `name` is longer than 64 bytes, or holds a NUL, where every reader would stop; EPERM
+/// without CAP_SYS_ADMIN in the user namespace that owns this UTS namespace.
 pub fn set_hostname(name: &str) -> Result<()> {
     let call = || format!("sethostname({name:?})");
     let answer = if name.contains('\0') {
-        Err(Refusal::new(call(), Errno::EINVAL).with_help("a host name cannot hold a NUL byte").into())
+        Err(Refusal::new(call(), Errno::EINVAL)
+            .with_help("a host name cannot hold a NUL byte")
+            .into())
     } else {
         nix::unistd::sethostname(name).refused(call, HELP)
     };
@@ -42,6 +45,9 @@ mod tests {
     #[test]
     fn a_nul_is_refused_before_the_kernel_takes_it() {
         let error = super::set_hostname("bo\0x").unwrap_err();
-        assert_eq!(format!("{error:#}"), r#"cannot set the host name: sethostname("bo\0x"): EINVAL: Invalid argument"#);
+        assert_eq!(
+            format!("{error:#}"),
+            r#"cannot set the host name: sethostname("bo\0x"): EINVAL: Invalid argument"#
+        );
     }
 }

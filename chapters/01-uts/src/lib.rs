@@ -1,7 +1,8 @@
 //! How does a process get a host name of its own?
 //!
-//! It asks for a new UTS namespace when it starts a child: one flag of `clone3(2)`. Starting that child well is
-//! most of this chapter. [`spawn`] and [`Child::wait`] are how every later chapter starts its container.
+//! It asks for a new UTS namespace when it starts a child: one flag of `clone3(2)`. Starting that
+//! child well is most of this chapter. [`spawn`] and [`Child::wait`] are how every later chapter
+//! starts its container.
 
 mod child;
 mod exec;

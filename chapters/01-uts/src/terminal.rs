@@ -10,8 +10,9 @@ pub fn is_foreground() -> bool {
     stdin().is_terminal() && tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// Gives the terminal back to the caller's process group. A shell with job control takes it for a group of its own, and
-/// one that was killed, or that does not know our group's number in its PID namespace, has not given it back.
+/// Gives the terminal back to the caller's process group. A shell with job control takes it for a
+/// group of its own, and one that was killed, or that does not know our group's number in its PID
+/// namespace, has not given it back.
 pub fn take_back() {
     // Who is not in the foreground and sets it is stopped by SIGTTOU, unless that is blocked.
     let mut old = SigSet::empty();

@@ -33,7 +33,10 @@ fn main() -> ExitCode {
         claim!(ctrl_z_stops_and_fg_continues),
         claim!(it_nests),
     ];
-    harness::main(env!("CARGO_MANIFEST_DIR"), claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect())
+    harness::main(
+        env!("CARGO_MANIFEST_DIR"),
+        claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect(),
+    )
 }
 
 /// Starts `script` in chapter 1's shell, and waits until it has printed `ready`.
@@ -51,7 +54,8 @@ fn only_the_uts_namespace_is_new(role: Role) {
 
 fn the_host_name_changes_inside_and_not_outside(role: Role) {
     let before = nix::unistd::gethostname().unwrap();
-    let output = role.run("ch01-uts", &["--quiet", "--hostname", "inside", "cat", "/proc/sys/kernel/hostname"]);
+    let output = role
+        .run("ch01-uts", &["--quiet", "--hostname", "inside", "cat", "/proc/sys/kernel/hostname"]);
     assert_eq!(output.stdout, "inside\n");
     assert_eq!(nix::unistd::gethostname().unwrap(), before);
 }
@@ -65,8 +69,14 @@ fn a_name_set_inside_stays_inside(role: Role) {
 }
 
 fn the_exit_status_is_the_commands(role: Role) {
-    for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
-        assert_eq!(role.run("ch01-uts", &["--quiet", "--", "sh", "-c", script]).status, status, "{script}");
+    for (script, status) in
+        [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
+    {
+        assert_eq!(
+            role.run("ch01-uts", &["--quiet", "--", "sh", "-c", script]).status,
+            status,
+            "{script}"
+        );
     }
 }
 
@@ -92,7 +102,10 @@ fn a_command_that_cannot_run_is_126(role: Role) {
 
 fn a_host_name_that_is_too_long(role: Role) {
     let longest = "n".repeat(64);
-    assert_eq!(role.run("ch01-uts", &["--quiet", "--hostname", &longest, "hostname"]).stdout.trim(), longest);
+    assert_eq!(
+        role.run("ch01-uts", &["--quiet", "--hostname", &longest, "hostname"]).stdout.trim(),
+        longest
+    );
     let output = role.run("ch01-uts", &["--quiet", "--hostname", &"n".repeat(65), "true"]);
     assert_eq!(
         output.stderr,
@@ -115,7 +128,10 @@ fn quiet_is_the_commands_output_alone(role: Role) {
 }
 
 fn an_ordinary_user_is_told(role: Role) {
-    let line = format!("not root: entered a user namespace where uid {} is root (chapter 5)\n", role.uid());
+    let line = format!(
+        "not root: entered a user namespace where uid {} is root (chapter 5)\n",
+        role.uid()
+    );
     assert_eq!(role.run("ch01-uts", &["true"]).stderr, line);
 }
 
@@ -123,7 +139,8 @@ fn root_is_not_told(role: Role) {
     assert_eq!(role.run("ch01-uts", &["true"]).stderr, "");
 }
 
-/// A user namespace has limits of its own, so nobody else's are touched. Without its capabilities, root is as anybody.
+/// A user namespace has limits of its own, so nobody else's are touched. Without its capabilities,
+/// root is as anybody.
 fn user_namespaces_forbidden_by_limit(role: Role) {
     let script = "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all ch01-uts true";
     let output = role.run("unshare", &["-Ur", "sh", "-c", script]);
@@ -148,8 +165,10 @@ fn user_namespaces_forbidden_by_policy(role: Role) {
 }
 
 fn clone3_hidden_by_a_filter(role: Role) {
-    let output =
-        role.run("strace", &["-o", "/dev/null", "-e", "inject=clone3:error=ENOSYS", "ch01-uts", "--quiet", "true"]);
+    let output = role.run(
+        "strace",
+        &["-o", "/dev/null", "-e", "inject=clone3:error=ENOSYS", "ch01-uts", "--quiet", "true"],
+    );
     assert_eq!(
         output.stderr,
         "ch01-uts: cannot start a child: clone3(CLONE_NEWUTS): ENOSYS: Function not implemented\n  \
@@ -159,7 +178,9 @@ fn clone3_hidden_by_a_filter(role: Role) {
 }
 
 fn signals_are_forwarded(role: Role) {
-    for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")] {
+    for (signal, name) in
+        [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")]
+    {
         let script = format!("trap 'exit 42' {name}; echo ready; while :; do sleep 0.02; done");
         let (mut running, _) = start(role, &script);
         running.signal(signal);
@@ -172,7 +193,8 @@ fn the_command_inherits_no_signal_state(role: Role) {
     let state = |program: &str, args: &[&str]| {
         let args = [args, &["-hE", "^Sig(Blk|Ign)", "/proc/self/status"]].concat();
         let lines = role.run(program, &args).stdout;
-        let masks = lines.lines().map(|line| u64::from_str_radix(&line[8..], 16).unwrap() & 0x7fff_ffff);
+        let masks =
+            lines.lines().map(|line| u64::from_str_radix(&line[8..], 16).unwrap() & 0x7fff_ffff);
         masks.collect::<Vec<_>>()
     };
     assert_eq!(state("ch01-uts", &["--quiet", "--", "grep"]), state("grep", &[]));
@@ -235,6 +257,7 @@ fn ctrl_z_stops_and_fg_continues(role: Role) {
 
 fn it_nests(role: Role) {
     let inner = ["ch01-uts", "--quiet", "--hostname", "inner", "cat", "/proc/sys/kernel/hostname"];
-    let output = role.run("ch01-uts", &[&["--quiet", "--hostname", "outer", "--"][..], &inner].concat());
+    let output =
+        role.run("ch01-uts", &[&["--quiet", "--hostname", "outer", "--"][..], &inner].concat());
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("inner\n", ""));
 }

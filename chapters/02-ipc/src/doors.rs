@@ -12,13 +12,14 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 // ANCHOR: unshare
-/// Puts the calling process into a new namespace for each of `flags`. For `CLONE_NEWPID` and `CLONE_NEWTIME` it goes
-/// nowhere itself: its next children do.
+/// Puts the calling process into a new namespace for each of `flags`. For `CLONE_NEWPID` and
+/// `CLONE_NEWTIME` it goes nowhere itself: its next children do.
 ///
 /// # Errors
 ///
-/// EPERM without CAP_SYS_ADMIN; ENOSPC over a limit of `/proc/sys/user`; EINVAL for a flag that this kernel lacks, for a
-/// second `CLONE_NEWPID`, and for `CLONE_NEWUSER` in a process with threads.
+/// EPERM without CAP_SYS_ADMIN; ENOSPC over a limit of `/proc/sys/user`; EINVAL for a flag that
+/// this kernel lacks, for a second `CLONE_NEWPID`, and for `CLONE_NEWUSER` in a process with
+/// threads.
 pub fn unshare(flags: CloneFlags) -> Result<()> {
     nix::sched::unshare(flags)
         .refused(|| format!("unshare({})", namespace::flag_names(flags)), UNSHARE)
@@ -27,9 +28,15 @@ pub fn unshare(flags: CloneFlags) -> Result<()> {
 // ANCHOR_END: unshare
 
 const UNSHARE: Help = &[
-    (Errno::EPERM, "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here"),
+    (
+        Errno::EPERM,
+        "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here",
+    ),
     (Errno::ENOSPC, "a limit is reached: `sysctl user` shows them, one for each kind of namespace"),
-    (Errno::EINVAL, "this kernel lacks a namespace, or the caller has made a PID namespace already"),
+    (
+        Errno::EINVAL,
+        "this kernel lacks a namespace, or the caller has made a PID namespace already",
+    ),
 ];
 
 /// Whose namespaces to join.
@@ -57,21 +64,24 @@ impl Display for Target {
 }
 
 // ANCHOR: join
-/// Puts the calling process into namespaces that are there already: of a process, those of `flags` that differ from
-/// the caller's own, in one call (kernel 5.8); of a file, whatever it is.
+/// Puts the calling process into namespaces that are there already: of a process, those of `flags`
+/// that differ from the caller's own, in one call (kernel 5.8); of a file, whatever it is.
 ///
-/// Who has no CAP_SYS_ADMIN also enters the user namespace of the process: its owner has every capability there.
+/// Who has no CAP_SYS_ADMIN also enters the user namespace of the process: its owner has every
+/// capability there.
 ///
 /// # Errors
 ///
-/// ESRCH when there is no such process; EINVAL when the file is no namespace; EPERM when they belong to a user
-/// namespace in which the caller has no CAP_SYS_ADMIN.
+/// ESRCH when there is no such process; EINVAL when the file is no namespace; EPERM when they
+/// belong to a user namespace in which the caller has no CAP_SYS_ADMIN.
 pub fn join(target: &Target, flags: CloneFlags) -> Result<()> {
     match target {
         Target::Process(pid) => join_process(*pid, flags),
-        Target::File(path) => File::open(path)
-            .refused(|| format!("open({path:?})"), OPEN)
-            .and_then(|file| setns(file, CloneFlags::empty()).refused(|| format!("setns({path:?})"), SETNS)),
+        Target::File(path) => {
+            File::open(path).refused(|| format!("open({path:?})"), OPEN).and_then(|file| {
+                setns(file, CloneFlags::empty()).refused(|| format!("setns({path:?})"), SETNS)
+            })
+        }
     }
     .with_context(|| format!("cannot join {target}"))
 }
@@ -92,14 +102,18 @@ fn join_process(pid: u32, flags: CloneFlags) -> Result<()> {
     if flags.is_empty() {
         return Ok(());
     }
-    setns(process, flags).refused(|| format!("setns({pid}, {})", namespace::flag_names(flags)), SETNS)
+    setns(process, flags)
+        .refused(|| format!("setns({pid}, {})", namespace::flag_names(flags)), SETNS)
 }
 // ANCHOR_END: join
 
 const OPEN: Help = &[(Errno::ENOENT, "give the id of a process, or a file of /proc/PID/ns")];
 const SETNS: Help = &[
     (Errno::EINVAL, "this is no namespace; they are in /proc/PID/ns"),
-    (Errno::EPERM, "the namespace is not yours; join as root, or as the user who made it and by PID"),
+    (
+        Errno::EPERM,
+        "the namespace is not yours; join as root, or as the user who made it and by PID",
+    ),
     (Errno::ESRCH, "there is no such process; `ps -e` lists those there are"),
 ];
 

@@ -1,5 +1,5 @@
-//! What an IPC namespace holds: System V message queues, semaphore sets and shared memory, and POSIX message queues.
-//! `ipc_namespaces(7)`, `sysvipc(7)`, `mq_overview(7)`.
+//! What an IPC namespace holds: System V message queues, semaphore sets and shared memory, and
+//! POSIX message queues. `ipc_namespaces(7)`, `sysvipc(7)`, `mq_overview(7)`.
 
 use anyhow::{Context, Result};
 use ch00_ground::refusal::{Help, Refused};
@@ -27,7 +27,8 @@ pub enum Object {
 }
 
 /// All four.
-pub const OBJECTS: [Object; 4] = [Object::MessageQueue, Object::SemaphoreSet, Object::SharedMemory, Object::PosixQueue];
+pub const OBJECTS: [Object; 4] =
+    [Object::MessageQueue, Object::SemaphoreSet, Object::SharedMemory, Object::PosixQueue];
 
 // ANCHOR: objects
 impl Object {
@@ -59,8 +60,9 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// EEXIST when it is there already; ENOSPC over the namespace's limit (`/proc/sys/kernel/msgmni`, `shmmni`, `sem`,
-    /// `/proc/sys/fs/mqueue/queues_max`); ENOSYS when the kernel was built without it.
+    /// EEXIST when it is there already; ENOSPC over the namespace's limit
+    /// (`/proc/sys/kernel/msgmni`, `shmmni`, `sem`, `/proc/sys/fs/mqueue/queues_max`); ENOSYS
+    /// when the kernel was built without it.
     pub fn make(self) -> Result<()> {
         self.get(libc::IPC_CREAT | libc::IPC_EXCL | OWNER_ONLY)
             .refused(|| format!("{}({}, IPC_CREAT | IPC_EXCL)", self.call(), self.key()), HELP)
@@ -74,15 +76,18 @@ impl Object {
     ///
     /// ENOENT when it is not there; EPERM when another user made it.
     pub fn remove(self) -> Result<()> {
-        let command = libc::IPC_RMID;
-        let removed = self.get(0).and_then(|id| match self {
-            // SAFETY: IPC_RMID reads no buffer.
-            Object::MessageQueue => Errno::result(unsafe { libc::msgctl(id, command, std::ptr::null_mut()) }).map(drop),
-            // SAFETY: IPC_RMID takes no fourth argument.
-            Object::SemaphoreSet => Errno::result(unsafe { libc::semctl(id, 0, command) }).map(drop),
-            // SAFETY: IPC_RMID reads no buffer.
-            Object::SharedMemory => Errno::result(unsafe { libc::shmctl(id, command, std::ptr::null_mut()) }).map(drop),
-            Object::PosixQueue => mq_unlink(NAME),
+        let nothing = std::ptr::null_mut::<libc::msqid_ds>();
+        let removed = self.get(0).and_then(|id| {
+            let answer = match self {
+                // SAFETY: IPC_RMID reads no buffer.
+                Object::MessageQueue => unsafe { libc::msgctl(id, libc::IPC_RMID, nothing) },
+                // SAFETY: IPC_RMID takes no fourth argument.
+                Object::SemaphoreSet => unsafe { libc::semctl(id, 0, libc::IPC_RMID) },
+                // SAFETY: IPC_RMID reads no buffer.
+                Object::SharedMemory => unsafe { libc::shmctl(id, libc::IPC_RMID, nothing.cast()) },
+                Object::PosixQueue => return mq_unlink(NAME),
+            };
+            Errno::result(answer).map(drop)
         });
         removed
             .refused(|| format!("{}({})", self.call(), self.key()), HELP)
@@ -99,11 +104,17 @@ impl Object {
             // SAFETY: as above.
             Object::SharedMemory => Errno::result(unsafe { libc::shmget(KEY, 1, flags) }),
             Object::PosixQueue => {
-                let create = if flags == 0 { MQ_OFlag::empty() } else { MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL };
+                let create = if flags == 0 {
+                    MQ_OFlag::empty()
+                } else {
+                    MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL
+                };
                 let mode = Mode::from_bits_truncate(OWNER_ONLY as u32);
                 // Without attributes nix would not pass the mode either.
                 let one_byte = MqAttr::new(0, 1, 1, 0);
-                mq_open(NAME, MQ_OFlag::O_RDONLY | create, mode, Some(&one_byte)).and_then(mq_close).map(|()| 0)
+                mq_open(NAME, MQ_OFlag::O_RDONLY | create, mode, Some(&one_byte))
+                    .and_then(mq_close)
+                    .map(|()| 0)
             }
         }
     }

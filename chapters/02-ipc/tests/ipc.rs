@@ -36,12 +36,23 @@ fn main() -> ExitCode {
         claim!(join_a_file_that_is_not_there),
         claim!(join_goes_with_no_other_door),
     ];
-    harness::main(env!("CARGO_MANIFEST_DIR"), claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect())
+    harness::main(
+        env!("CARGO_MANIFEST_DIR"),
+        claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect(),
+    )
 }
 
 /// A command in a new namespace pair, and its process id.
 fn start(role: Role) -> (Running, u32) {
-    let args = ["--quiet", "--hostname", "joined", "--", "sh", "-c", "ch02-objects make; echo ready; exec sleep 60"];
+    let args = [
+        "--quiet",
+        "--hostname",
+        "joined",
+        "--",
+        "sh",
+        "-c",
+        "ch02-objects make; echo ready; exec sleep 60",
+    ];
     let mut running = role.start("ch02-ipc", &args);
     assert_eq!(running.line(), "ready");
     let command = children(running.pid())[0];
@@ -59,7 +70,8 @@ fn unshare_moves_the_caller_itself(role: Role) {
     assert_eq!(running.line(), running.pid().to_string());
     assert_eq!(running.line(), NONE.lines().next().unwrap());
     let moved = differing(std::process::id(), running.pid());
-    let expected: &[&str] = if role == Role::Root { &["ipc", "uts"] } else { &["ipc", "user", "uts"] };
+    let expected: &[&str] =
+        if role == Role::Root { &["ipc", "uts"] } else { &["ipc", "user", "uts"] };
     assert_eq!(moved, expected);
 }
 
@@ -67,7 +79,10 @@ fn unshare_moves_the_caller_itself(role: Role) {
 fn objects_outside_are_not_seen_inside(role: Role) {
     let script = "ch02-objects make; ch02-objects; ch02-ipc --quiet ch02-objects; ch02-objects remove; ch02-objects";
     let output = role.run("unshare", &["-Ur", "--ipc", "sh", "-c", script]);
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (format!("{ALL}{NONE}{NONE}").as_str(), ""));
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        (format!("{ALL}{NONE}{NONE}").as_str(), "")
+    );
 }
 
 fn objects_inside_are_not_seen_outside(role: Role) {
@@ -76,7 +91,8 @@ fn objects_inside_are_not_seen_outside(role: Role) {
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (NONE, ""));
 }
 
-/// 1667772466 is 0x63683032. POSIX queues are files of a file system that shows the namespace it was mounted in.
+/// 1667772466 is 0x63683032. POSIX queues are files of a file system that shows the namespace it
+/// was mounted in.
 fn the_kernels_own_list_agrees(role: Role) {
     let script = "ch02-objects make; for kind in msg sem shm; do grep -c '^ *1667772466 ' /proc/sysvipc/$kind; done
                   mount -t mqueue none /tmp && ls /tmp; ch02-objects remove
@@ -87,12 +103,17 @@ fn the_kernels_own_list_agrees(role: Role) {
 
 fn making_is_all_or_nothing(role: Role) {
     // No queue may be made here; a limit of 0 stops root too.
-    let script = "echo 0 > /proc/sys/kernel/shmmni; ch02-objects make; echo status=$?; ch02-objects";
+    let script =
+        "echo 0 > /proc/sys/kernel/shmmni; ch02-objects make; echo status=$?; ch02-objects";
     let output = role.run("unshare", &["-Ur", "--ipc", "sh", "-c", script]);
     if output.stderr.contains("shmmni: Permission denied") {
-        // Before 5.18 these limits could be set by real root only: the key that is taken stops it as well.
+        // Before 5.18 these limits could be set by real root only: the key that is taken stops it
+        // as well.
         let script = "ipcmk -M 1 >/dev/null; ch02-objects make; ch02-objects make; echo status=$?";
-        assert_eq!(role.run("unshare", &["-Ur", "--ipc", "sh", "-c", script]).stdout, "status=125\n");
+        assert_eq!(
+            role.run("unshare", &["-Ur", "--ipc", "sh", "-c", script]).stdout,
+            "status=125\n"
+        );
         return;
     }
     assert_eq!(output.stdout, format!("status=125\n{NONE}"));
@@ -106,7 +127,8 @@ fn making_is_all_or_nothing(role: Role) {
 fn join_enters_both_namespaces_of_a_process(role: Role) {
     let (_running, command) = start(role);
     let target = command.to_string();
-    let mut joined = role.start("ch02-ipc", &["--quiet", "--join", &target, "sh", "-c", "hostname; exec sleep 60"]);
+    let mut joined = role
+        .start("ch02-ipc", &["--quiet", "--join", &target, "sh", "-c", "hostname; exec sleep 60"]);
     assert_eq!(joined.line(), "joined");
     for kind in ["ipc", "uts"] {
         assert_eq!(namespace(joined.pid(), kind), namespace(command, kind), "{kind}");
@@ -122,7 +144,8 @@ fn join_sees_the_objects_of_the_joined(role: Role) {
 fn join_by_file_enters_that_namespace_alone(role: Role) {
     let (_running, command) = start(role);
     let file = format!("/proc/{command}/ns/uts");
-    let output = role.run("ch02-ipc", &["--quiet", "--join", &file, "sh", "-c", "hostname; ch02-objects"]);
+    let output =
+        role.run("ch02-ipc", &["--quiet", "--join", &file, "sh", "-c", "hostname; ch02-objects"]);
     assert_eq!(output.stdout, format!("joined\n{NONE}"));
 }
 

@@ -12,8 +12,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 // ANCHOR: become_init
-/// Splits the calling process in two. The caller stays as the init, does its duties and never returns; its new
-/// child returns from here and goes on to become the command.
+/// Splits the calling process in two. The caller stays as the init, does its duties and never
+/// returns; its new child returns from here and goes on to become the command.
 ///
 /// # Errors
 ///
@@ -22,12 +22,12 @@ pub fn become_init() -> Result<()> {
     // Blocked before there is a child, so that not even its first signal is lost.
     let signals: SigSet = FORWARDED.into_iter().chain([Signal::SIGCHLD]).collect();
     let mut old_mask = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut old_mask)).refused(|| "sigprocmask()".into(), &[])?;
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut old_mask))
+        .refused(|| "sigprocmask()".into(), &[])?;
     // SAFETY: a child of chapter 1's spawn has one thread, and so its child may do whatever it may.
     match unsafe { fork() }.refused(|| "fork()".into(), &[])? {
-        ForkResult::Child => {
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None).refused(|| "sigprocmask()".into(), &[])
-        }
+        ForkResult::Child => sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None)
+            .refused(|| "sigprocmask()".into(), &[]),
         ForkResult::Parent { child } => match init(child, &signals) {
             Ok(status) => process::exit(status.into()),
             Err(error) => {
@@ -40,30 +40,35 @@ pub fn become_init() -> Result<()> {
 // ANCHOR_END: become_init
 
 // ANCHOR: init
-/// Forwards signals to `command` and reaps whoever dies, until `command` itself has: its status is the result. When the
-/// init then exits, the kernel kills everybody else in the namespace.
+/// Forwards signals to `command` and reaps whoever dies, until `command` itself has: its status is
+/// the result. When the init then exits, the kernel kills everybody else in the namespace.
 fn init(command: Pid, signals: &SigSet) -> Result<u8> {
-    // Among them the pipe on which chapter 1's parent waits for the exec: only the command may hold it open.
+    // Among all that is open is the pipe on which chapter 1's parent waits for the exec: only the
+    // command may hold it.
     // SAFETY: no descriptor above stderr is used by the init after this.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) })
         .refused(|| "close_range(3, MAX)".into(), &[])?;
-    let queue = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC).refused(|| "signalfd()".into(), &[])?;
+    let queue = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC)
+        .refused(|| "signalfd()".into(), &[])?;
     loop {
-        let Some(info) = queue.read_signal().refused(|| "read(signalfd)".into(), &[])? else { continue };
+        let Some(info) = queue.read_signal().refused(|| "read(signalfd)".into(), &[])? else {
+            continue;
+        };
         if info.ssi_signo == Signal::SIGCHLD as u32 {
             if let Some(status) = reap(command)? {
                 return Ok(status);
             }
         } else if info.ssi_code <= 0 {
             // As in chapter 1: what the kernel sent for the terminal, the command has got too.
-            let signal = Signal::try_from(info.ssi_signo as i32).refused(|| "read(signalfd)".into(), &[])?;
+            let signal =
+                Signal::try_from(info.ssi_signo as i32).refused(|| "read(signalfd)".into(), &[])?;
             kill(command, signal).refused(|| format!("kill({command}, {signal})"), &[])?;
         }
     }
 }
 
-/// Reaps every child that has died, the orphans too that the kernel has given to PID 1, and returns the status of
-/// `command` if it was among them. One SIGCHLD may stand for many deaths.
+/// Reaps every child that has died, the orphans too that the kernel has given to PID 1, and returns
+/// the status of `command` if it was among them. One SIGCHLD may stand for many deaths.
 fn reap(command: Pid) -> Result<Option<u8>> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

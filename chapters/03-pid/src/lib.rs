@@ -1,7 +1,8 @@
 //! Who may enter a PID namespace, and what does the first one in it owe the others?
 //!
-//! Only children enter. The first of them is PID 1, and [`become_init`] does its duties. A time namespace is entered
-//! the same way, and its clocks are set before anybody is in it ([`unshare_time`]).
+//! Only children enter. The first of them is PID 1, and [`become_init`] does its duties. A time
+//! namespace is entered the same way, and its clocks are set before anybody is in it
+//! ([`unshare_time`]).
 
 mod init;
 mod time;

@@ -48,7 +48,10 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<u8> {
     rootless::enter(args.quiet)?;
     if args.boottime.is_some() || args.monotonic.is_some() {
-        unshare_time(Offsets { monotonic: args.monotonic.unwrap_or(0), boottime: args.boottime.unwrap_or(0) })?;
+        unshare_time(Offsets {
+            monotonic: args.monotonic.unwrap_or(0),
+            boottime: args.boottime.unwrap_or(0),
+        })?;
     }
     let mut flags = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     if args.unshare {

@@ -18,13 +18,14 @@ pub struct Offsets {
 }
 
 // ANCHOR: unshare_time
-/// Makes a new time namespace for the children of the calling process, its clocks set off by `offsets`. The caller
-/// stays where it is. The wall clock, `CLOCK_REALTIME`, has no namespace.
+/// Makes a new time namespace for the children of the calling process, its clocks set off by
+/// `offsets`. The caller stays where it is. The wall clock, `CLOCK_REALTIME`, has no namespace.
 ///
 /// # Errors
 ///
-/// Of `unshare`: EPERM without CAP_SYS_ADMIN, EINVAL before kernel 5.6. Of the write: ERANGE when a clock would
-/// show less than zero or more than 146 years; EACCES when a process is in the namespace already.
+/// Of `unshare`: EPERM without CAP_SYS_ADMIN, EINVAL before kernel 5.6. Of the write: ERANGE when a
+/// clock would show less than zero or more than 146 years; EACCES when a process is in the
+/// namespace already.
 pub fn unshare_time(offsets: Offsets) -> Result<()> {
     ch02_ipc::unshare(CLONE_NEWTIME)?;
     let path = "/proc/self/timens_offsets";
@@ -36,7 +37,10 @@ pub fn unshare_time(offsets: Offsets) -> Result<()> {
 // ANCHOR_END: unshare_time
 
 const HELP: Help = &[
-    (Errno::ERANGE, "a clock must show from 0 s to 146 years: `cat /proc/uptime` shows how far back you can go"),
+    (
+        Errno::ERANGE,
+        "a clock must show from 0 s to 146 years: `cat /proc/uptime` shows how far back you can go",
+    ),
     (Errno::EPERM, "setting clocks takes CAP_SYS_TIME"),
 ];
 
@@ -46,6 +50,7 @@ const HELP: Help = &[
 ///
 /// None that the kernel documents for this clock.
 pub fn since_boot() -> Result<i64> {
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).refused(|| "clock_gettime(CLOCK_BOOTTIME)".into(), &[])?;
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .refused(|| "clock_gettime(CLOCK_BOOTTIME)".into(), &[])?;
     Ok(time.tv_sec())
 }

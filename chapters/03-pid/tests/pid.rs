@@ -33,12 +33,17 @@ fn main() -> ExitCode {
         claim!(a_clock_below_zero_is_refused),
         claim!(everything_dies_with_the_parent),
     ];
-    harness::main(env!("CARGO_MANIFEST_DIR"), claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect())
+    harness::main(
+        env!("CARGO_MANIFEST_DIR"),
+        claims.into_iter().map(|claim: Claim| claim.needs(&["userns"])).collect(),
+    )
 }
 
-/// Starts `script` as chapter 3's command, waits until it has printed `ready`, and tells the number of PID 1 outside.
+/// Starts `script` as chapter 3's command, waits until it has printed `ready`, and tells the number
+/// of PID 1 outside.
 fn start(role: Role, flags: &[&str], script: &str) -> (Running, u32) {
-    let mut running = role.start("ch03-pid", &[&["--quiet"], flags, &["--", "sh", "-c", script]].concat());
+    let mut running =
+        role.start("ch03-pid", &[&["--quiet"], flags, &["--", "sh", "-c", script]].concat());
     assert_eq!(running.line(), "ready");
     let first = children(running.pid())[0];
     (running, first)
@@ -47,7 +52,9 @@ fn start(role: Role, flags: &[&str], script: &str) -> (Running, u32) {
 /// All processes in the PID namespace of `first`.
 fn members(first: u32) -> Vec<u32> {
     let inside = namespace(first, "pid");
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
         fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link.display().to_string() == inside)
             // A zombie has no namespace any more, but it still has a parent.
@@ -90,7 +97,8 @@ fn unshare_does_not_move_the_caller(role: Role) {
 
 /// util-linux's unshare, without --fork: the first child of the shell was PID 1.
 fn without_pid_1_nobody_is_born(role: Role) {
-    let output = role.run("unshare", &["-Ur", "--pid", "sh", "-c", "/bin/true; /bin/true; echo not reached"]);
+    let output = role
+        .run("unshare", &["-Ur", "--pid", "sh", "-c", "/bin/true; /bin/true; echo not reached"]);
     assert!(output.stderr.contains("fork"), "{output:?}");
     assert_ne!(output.status, 0);
 }
@@ -116,17 +124,21 @@ fn pid_1_ignores_what_it_has_no_handler_for(role: Role) {
 }
 
 fn pid_1_cannot_be_killed_from_inside(role: Role) {
-    let output = role.run("ch03-pid", &["--quiet", "--", "sh", "-c", "kill -KILL 1; kill -TERM 1; echo alive"]);
+    let output = role
+        .run("ch03-pid", &["--quiet", "--", "sh", "-c", "kill -KILL 1; kill -TERM 1; echo alive"]);
     assert_eq!((output.stdout.as_str(), output.status), ("alive\n", 0));
 }
 
 fn everything_dies_with_pid_1(role: Role) {
     for flags in [&[][..], &["--init"]] {
-        let (mut running, first) = start(role, flags, "sleep 60 & sleep 60 & echo ready; sleep 0.2; exit 5");
+        let (mut running, first) =
+            start(role, flags, "sleep 60 & sleep 60 & echo ready; sleep 0.2; exit 5");
         let members = members(first);
         assert!(members.len() >= 3, "{members:?}");
         assert_eq!(running.end(), 5);
-        eventually("everybody's end", || members.iter().all(|pid| status_line(*pid, "State").is_empty()));
+        eventually("everybody's end", || {
+            members.iter().all(|pid| status_line(*pid, "State").is_empty())
+        });
     }
 }
 
@@ -155,7 +167,9 @@ fn without_the_init_orphans_stay_zombies(role: Role) {
 }
 
 fn the_init_forwards_signals(role: Role) {
-    for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP"), (Signal::SIGUSR2, "USR2")] {
+    for (signal, name) in
+        [(Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP"), (Signal::SIGUSR2, "USR2")]
+    {
         let script = format!("trap 'exit 42' {name}; echo ready; while :; do sleep 0.02; done");
         let (mut running, _) = start(role, &["--init"], &script);
         running.signal(signal);
@@ -167,7 +181,9 @@ fn the_init_forwards_signals(role: Role) {
 }
 
 fn the_init_passes_the_status_on(role: Role) {
-    for (script, status) in [("exit 0", 0), ("exit 9", 9), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+    for (script, status) in
+        [("exit 0", 0), ("exit 9", 9), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
+    {
         let output = role.run("ch03-pid", &["--quiet", "--init", "--", "sh", "-c", script]);
         assert_eq!((output.status, output.stderr.as_str()), (status, ""), "{script}");
     }
@@ -195,7 +211,8 @@ fn an_error_behind_the_init_is_printed_once(role: Role) {
 
 fn ctrl_c_ends_a_command_behind_the_init(role: Role) {
     let mut terminal = Terminal::open(role);
-    terminal.press("ch03-pid --quiet --init -- sh -c 'echo re''ady; exec sleep 60'; echo status=$?\n");
+    terminal
+        .press("ch03-pid --quiet --init -- sh -c 'echo re''ady; exec sleep 60'; echo status=$?\n");
     terminal.read_until("ready\n");
     terminal.press("\x03");
     terminal.read_until("status=130\n");
@@ -255,6 +272,8 @@ fn everything_dies_with_the_parent(role: Role) {
         let members = members(first);
         running.signal(Signal::SIGKILL);
         running.end();
-        eventually("everybody's end", || members.iter().all(|pid| status_line(*pid, "State").is_empty()));
+        eventually("everybody's end", || {
+            members.iter().all(|pid| status_line(*pid, "State").is_empty())
+        });
     }
 }

@@ -1,4 +1,5 @@
-//! Something to see or not to see: one object of each kind in the IPC namespace that this is called in.
+//! Something to see or not to see: one object of each kind in the IPC namespace that this is called
+//! in.
 
 use std::process::ExitCode;
 
