@@ -18,11 +18,10 @@ use crate::mountinfo::{self, Mount};
 use crate::probe::{self, Answer};
 
 /// The programs that the book's pages call, and the Debian package of each.
-const TOOLS: [(&str, &str); 7] = [
-    ("ipcmk", "util-linux"),
+const TOOLS: [(&str, &str); 6] = [
+    ("hostname", "hostname"),
     ("ipcs", "util-linux"),
     ("lsns", "util-linux"),
-    ("newuidmap", "uidmap"),
     ("ps", "procps"),
     ("strace", "strace"),
     ("unshare", "util-linux"),

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use harness::program::{children, differing, eventually, running, status_line};
 use harness::terminal::Terminal;
 use harness::{Claim, Role, Running, claim};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn main() -> ExitCode {
     let claims = vec![
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
         claim!(the_command_inherits_no_descriptor),
         claim!(the_command_dies_with_its_parent),
         claim!(the_shell_is_interactive),
-        claim!(ctrl_c_reaches_the_command_once),
+        claim!(ctrl_c_ends_the_command),
+        claim!(ctrl_c_is_not_forwarded).needs(&["strace"]),
+        claim!(a_parent_that_died_too_early_is_noticed).needs(&["strace"]),
         claim!(the_terminal_is_given_back),
         claim!(ctrl_z_stops_and_fg_continues),
         claim!(it_nests),
@@ -221,19 +224,41 @@ fn the_shell_is_interactive(role: Role) {
     assert_eq!(terminal.run("echo $?"), "3\n");
 }
 
-/// The terminal sends it to the whole foreground process group: forwarded, it would come twice.
-fn ctrl_c_reaches_the_command_once(role: Role) {
+fn ctrl_c_ends_the_command(role: Role) {
     let mut terminal = Terminal::open(role);
     terminal.press("ch01-uts --quiet sleep 59; echo status=$?\n");
     eventually("sleep", || running(role, &["sleep", "59"]).len() == 1);
     terminal.press("\x03");
     terminal.read_until("status=130\n");
+}
 
-    let count = "n=0; trap 'n=$((n+1))' INT; echo re''ady; sleep 0.3; sleep 0.3; echo caught=$n";
-    terminal.press(&format!("ch01-uts --quiet -- sh -c '{}'\n", count.replace('\'', r"'\''")));
-    terminal.read_until("ready\n");
+/// The terminal sends it to the whole foreground process group: forwarded, it would come twice.
+fn ctrl_c_is_not_forwarded(role: Role) {
+    let log = format!("/tmp/ch01-uts-{}-{}", std::process::id(), role.uid());
+    let mut terminal = Terminal::open(role);
+    let trace = format!("strace -o {log} -e trace=poll,pidfd_send_signal");
+    terminal.press(&format!("{trace} ch01-uts --quiet sleep 57; echo status=$?\n"));
+    eventually("sleep", || running(role, &["sleep", "57"]).len() == 1);
     terminal.press("\x03");
-    terminal.read_until("caught=1\n");
+    terminal.read_until("status=130\n");
+    let calls = std::fs::read_to_string(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    assert!(calls.contains("poll("), "{calls}");
+    assert!(!calls.contains("pidfd_send_signal("), "{calls}");
+}
+
+/// It is killed after it has a child, and before that child has asked to die with it.
+fn a_parent_that_died_too_early_is_noticed(role: Role) {
+    let delay = "inject=prctl:delay_enter=500000";
+    let command = ["ch01-uts", "--quiet", "sleep", "58"];
+    let trace = [&["-f", "-o", "/dev/null", "-e", delay], &command[..]].concat();
+    let mut strace = role.start("strace", &trace);
+    eventually("the child", || running(role, &command).len() == 2);
+    let parent = children(strace.pid())[0];
+    kill(Pid::from_raw(parent as i32), Signal::SIGKILL).unwrap();
+    strace.end();
+    assert!(running(role, &["sleep", "58"]).is_empty());
+    assert!(running(role, &command).is_empty());
 }
 
 /// A shell with job control takes the terminal; killed, it cannot give it back.

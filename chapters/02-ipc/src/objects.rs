@@ -46,10 +46,11 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// Any but ENOENT: EACCES when another user made it.
+    /// ENOSYS when the kernel was built without it.
     pub fn exists(self) -> Result<bool> {
         match self.get(0) {
-            Ok(_) => Ok(true),
+            // EACCES is the answer for a queue of another user's, which is there all the same.
+            Ok(_) | Err(Errno::EACCES) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(errno).refused(|| format!("{}({})", self.call(), self.key()), HELP),
         }
