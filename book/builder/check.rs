@@ -1,26 +1,34 @@
-//! What a page must hold to.
+//! What the checks share: the book that they look at, and what they find.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use mdbook_driver::MDBook;
 use regex::Regex;
-use scraper::{ElementRef, Html, Selector};
 use walkdir::WalkDir;
 
+use crate::rendered::Pages;
+use crate::{rendered, sources};
+
 /// Something that is wrong with the book.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The file, and the line where it is known.
-    place: String,
+    /// The file, seen from the folder that has the book and the chapters.
+    place: PathBuf,
+    /// Counted from 1, where it is known.
+    line: Option<usize>,
     what: String,
 }
 
 impl Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
+        write!(f, "{}:", self.place.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        write!(f, " {}", self.what)
     }
 }
 
@@ -29,345 +37,89 @@ impl Display for Finding {
 ///
 /// # Errors
 ///
-/// When a file cannot be read.
+/// When a file cannot be read, or a page of the summary has not been rendered.
 pub fn check(book: &Path, rendered: &Path) -> Result<Vec<Finding>> {
-    let mut findings = Findings(Vec::new());
-    findings.includes(book)?;
-    findings.summary(book)?;
-    let pages = pages(rendered)?;
-    for page in pages.keys() {
-        findings.rendering(page, &pages);
-        findings.links(page, &pages, rendered);
-        findings.pictures(page, &pages);
-    }
-    Ok(findings.0)
+    let book = Book::open(book)?;
+    let pages = Pages::read(rendered)?;
+    let mut findings = [
+        sources::includes(&book)?,
+        sources::unused(&book)?,
+        sources::summary(&book)?,
+        sources::chapters(&book)?,
+        rendered::directives(&book, &pages)?,
+        rendered::code(&book, &pages)?,
+        rendered::links(&book, &pages)?,
+        rendered::pictures(&book, &pages)?,
+        rendered::ids(&book, &pages)?,
+    ]
+    .concat();
+    // mdBook writes an image twice, small and large.
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
 }
 
-struct Findings(Vec<Finding>);
+/// The sources of the book.
+pub(crate) struct Book {
+    /// The folder that has the book and the chapters.
+    root: PathBuf,
+    pub(crate) src: PathBuf,
+    pub(crate) chapters: PathBuf,
+    /// The pages that the summary leads to, as paths in `src`.
+    pub(crate) listed: Vec<PathBuf>,
+}
 
-/// The rendered pages, by their place.
-type Pages = BTreeMap<PathBuf, Html>;
-
-fn pages(rendered: &Path) -> Result<Pages> {
-    // Pages that are made of the others, and are no place to read.
-    let is_made = |path: &Path| {
-        ["print.html", "toc.html", "404.html"].iter().any(|name| path.ends_with(name))
-    };
-    files(rendered, "html")
-        .filter(|path| !is_made(path))
-        .map(|path| {
-            let html = Html::parse_document(&read(&path)?);
-            Ok((path, html))
+impl Book {
+    fn open(book: &Path) -> Result<Book> {
+        let book = absolute(book)?;
+        let root = book.parent().context("the book has no folder above it")?.to_owned();
+        let loaded = MDBook::load(&book)?;
+        let listed = loaded.book.chapters().filter_map(|page| page.source_path.clone()).collect();
+        Ok(Book {
+            src: book.join("src"),
+            chapters: absolute(&root.join("chapters"))?,
+            root,
+            listed,
         })
-        .collect()
+    }
+
+    pub(crate) fn finding(
+        &self,
+        place: &Path,
+        line: Option<usize>,
+        what: impl Into<String>,
+    ) -> Finding {
+        let place = place.strip_prefix(&self.root).unwrap_or(place).to_owned();
+        Finding { place, line, what: what.into() }
+    }
 }
 
-fn files(folder: &Path, extension: &str) -> impl Iterator<Item = PathBuf> {
-    let entries = WalkDir::new(folder)
-        .sort_by_file_name()
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.into_path());
-    entries.filter(move |path| path.extension().is_some_and(|found| found == extension))
+/// A path without links and dots, so that two ways to one file compare equal.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("cannot find {}", path.display()))
 }
 
-fn read(path: &Path) -> Result<String> {
+/// The files in `folder`, at any depth.
+pub(crate) fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in WalkDir::new(folder).sort_by_file_name() {
+        let path = entry?.into_path();
+        if path.extension().is_some_and(|its| its == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+pub(crate) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("the pattern is a literal of this file")
+/// The first line of `text` that has `part`, counted from 1.
+pub(crate) fn line_of(text: &str, part: &str) -> Option<usize> {
+    text.lines().position(|line| line.contains(part)).map(|above| above + 1)
 }
 
-fn select<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
-    page.select(&Selector::parse(selector).expect("the selector is a literal of this file"))
-        .collect()
-}
-
-impl Findings {
-    fn add(&mut self, place: impl Display, what: impl Into<String>) {
-        self.0.push(Finding { place: place.to_string(), what: what.into() });
-    }
-
-    /// Every include names a file and an anchor that are there; every anchor, picture and
-    /// transcript is included.
-    fn includes(&mut self, book: &Path) -> Result<()> {
-        let include = regex(r"\{\{#\w+ ([^:}]+)(?::([^}]+))?\}\}");
-        let anchor = regex(r"ANCHOR: ([\w-]+)");
-        let (mut used_files, mut used_anchors) = (BTreeSet::new(), BTreeSet::new());
-        for page in files(&book.join("src"), "md") {
-            for (line, text) in read(&page)?.lines().enumerate() {
-                for found in include.captures_iter(text) {
-                    let place = format!("{}:{}", page.display(), line + 1);
-                    let Ok(file) = page.with_file_name(found[1].trim()).canonicalize() else {
-                        self.add(place, format!("includes {}, which is not there", &found[1]));
-                        continue;
-                    };
-                    if let Some(name) = found.get(2) {
-                        let source = read(&file)?;
-                        for mark in ["ANCHOR", "ANCHOR_END"] {
-                            let mark = format!("{mark}: {}", name.as_str());
-                            if !source.lines().any(|line| line.ends_with(&mark)) {
-                                self.add(
-                                    &place,
-                                    format!("includes {}, which has no `{mark}`", &found[0]),
-                                );
-                            }
-                        }
-                        used_anchors.insert((file.clone(), name.as_str().to_owned()));
-                    }
-                    used_files.insert(file);
-                }
-            }
-        }
-        let chapters = book.join("../chapters").canonicalize()?;
-        for file in files(&chapters, "rs").chain(files(&chapters, "console")) {
-            for found in anchor.captures_iter(&read(&file)?) {
-                if !used_anchors.contains(&(file.clone(), found[1].to_owned())) {
-                    self.add(file.display(), format!("no page includes the anchor {}", &found[1]));
-                }
-            }
-        }
-        for file in files(&book.canonicalize()?.join("src/pictures"), "svg")
-            .chain(files(&chapters, "console"))
-        {
-            if !used_files.contains(&file) {
-                self.add(file.display(), "no page includes it");
-            }
-        }
-        Ok(())
-    }
-
-    /// Every page is in the summary, and every chapter has a page of its name.
-    fn summary(&mut self, book: &Path) -> Result<()> {
-        let summary = read(&book.join("src/SUMMARY.md"))?;
-        for page in files(&book.join("src"), "md").filter(|page| !page.ends_with("SUMMARY.md")) {
-            let name = page.file_name().unwrap_or_default().display().to_string();
-            if !summary.contains(&format!("({name})")) {
-                self.add(page.display(), "is not in the summary, so nobody finds it");
-            }
-        }
-        let chapters = fs::read_dir(book.join("../chapters"))?;
-        let chapters: BTreeSet<_> = chapters
-            .map(|entry| Ok(format!("ch{}.md", entry?.file_name().display())))
-            .collect::<Result<_>>()?;
-        let linked = regex(r"\((ch\d[^)]*)\)");
-        let linked: BTreeSet<_> =
-            linked.captures_iter(&summary).map(|found| found[1].to_owned()).collect();
-        for name in chapters.symmetric_difference(&linked) {
-            self.add(
-                "SUMMARY.md",
-                format!("a chapter and its page must have one name; alone is {name}"),
-            );
-        }
-        Ok(())
-    }
-
-    /// No directive is left as it was written, and no block of code is empty.
-    fn rendering(&mut self, page: &Path, pages: &Pages) {
-        let html = &pages[page];
-        if html.root_element().text().any(|text| text.contains("{{#")) {
-            self.add(page.display(), "shows a raw {{#");
-        }
-        for code in select(html, "pre code") {
-            if code.text().all(|text| text.trim().is_empty()) {
-                self.add(page.display(), "has an empty block of code");
-            }
-        }
-    }
-
-    /// Every link leads to a file, and every fragment to an element.
-    fn links(&mut self, page: &Path, pages: &Pages, rendered: &Path) {
-        for element in select(&pages[page], "main [href], main [src]") {
-            let link = element.attr("href").or(element.attr("src")).unwrap_or_default();
-            if link.starts_with("https://") {
-                continue;
-            }
-            if link.contains("://") || link.starts_with("mailto:") {
-                self.add(
-                    page.display(),
-                    format!("links {link}, which is neither https nor a page of the book"),
-                );
-                continue;
-            }
-            let (file, fragment) =
-                link.split_once('#').map_or((link, None), |(file, id)| (file, Some(id)));
-            let target = if file.is_empty() { page.to_owned() } else { page.with_file_name(file) };
-            if !target.is_file() || !target.starts_with(rendered) {
-                self.add(page.display(), format!("links {link}, which is not in the book"));
-                continue;
-            }
-            let has_id = |id: &str| {
-                pages.get(&target).is_some_and(|html| {
-                    select(html, "[id]").iter().any(|found| found.attr("id") == Some(id))
-                })
-            };
-            if fragment.is_some_and(|id| !id.is_empty() && !has_id(id)) {
-                self.add(page.display(), format!("links {link}, and there is no such heading"));
-            }
-        }
-    }
-
-    /// Every page has a picture, and every picture can be read aloud.
-    fn pictures(&mut self, page: &Path, pages: &Pages) {
-        let html = &pages[page];
-        let pictures = select(html, "main svg.picture");
-        if pictures.is_empty() {
-            self.add(page.display(), "has no picture");
-        }
-        for picture in pictures {
-            for name in ["title", "desc"] {
-                let child = picture.child_elements().find(|child| child.value().name() == name);
-                if child.is_none_or(|child| child.text().all(|text| text.trim().is_empty())) {
-                    self.add(page.display(), format!("has a picture without a <{name}>"));
-                }
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for element in select(html, "main [id]") {
-            let id = element.attr("id").unwrap_or_default();
-            if !seen.insert(id) {
-                self.add(page.display(), format!("has the id {id} twice"));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SVG: &str = "<svg class=\"picture\"><title>t</title><desc>d</desc></svg>";
-
-    /// A small book without fault.
-    struct Shelf(tempfile::TempDir);
-
-    impl Shelf {
-        fn new() -> Shelf {
-            let shelf = Shelf(tempfile::tempdir().unwrap());
-            shelf.write(
-                "book/book.toml",
-                "[book]\n[build]\nbuild-dir = \"../out\"\ncreate-missing = false\n",
-            );
-            shelf.write("book/src/SUMMARY.md", "- [One](ch01-one.md)\n");
-            shelf.write(
-                "book/src/ch01-one.md",
-                "# One\n\n## Part\n\n[up](#part)\n\n```rust,ignore\n{{#include ../../chapters/01-one/a.rs:x}}\n```\n\n\
-                 {{#include pictures/p.svg}}\n\n```console\n{{#include ../../chapters/01-one/t.console:session}}\n```\n",
-            );
-            shelf.write("book/src/pictures/p.svg", SVG);
-            shelf.write("chapters/01-one/a.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n");
-            shelf.write(
-                "chapters/01-one/t.console",
-                "ANCHOR: session\n$ true\nANCHOR_END: session\n",
-            );
-            shelf
-        }
-
-        fn write(&self, path: &str, text: &str) {
-            let path = self.0.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-
-        fn edit(&self, path: &str, from: &str, to: &str) {
-            let text = fs::read_to_string(self.0.path().join(path)).unwrap();
-            assert!(text.contains(from));
-            self.write(path, &text.replace(from, to));
-        }
-
-        fn findings(&self) -> String {
-            let book = self.0.path().join("book");
-            let rendered = crate::build(&book).unwrap();
-            let findings = check(&book, &rendered).unwrap();
-            findings.iter().map(|finding| format!("{finding}\n")).collect()
-        }
-    }
-
-    #[test]
-    fn a_book_without_fault() {
-        assert_eq!(Shelf::new().findings(), "");
-    }
-
-    const PAGE: &str = "book/src/ch01-one.md";
-
-    /// Makes one edit, and expects to be told of it.
-    fn expect(path: &str, from: &str, to: &str, told: &str) {
-        let shelf = Shelf::new();
-        shelf.edit(path, from, to);
-        let findings = shelf.findings();
-        assert!(findings.contains(told), "{findings:?}");
-    }
-
-    #[test]
-    fn an_included_file_that_is_missing() {
-        expect(
-            PAGE,
-            "a.rs:x",
-            "b.rs:x",
-            "ch01-one.md:8: includes ../../chapters/01-one/b.rs, which is not there",
-        );
-        expect(PAGE, "a.rs:x", "b.rs:x", "shows a raw {{#");
-    }
-
-    #[test]
-    fn an_included_anchor_that_is_missing() {
-        expect(PAGE, "a.rs:x", "a.rs:y", "ch01-one.md:8: includes");
-        expect(PAGE, "a.rs:x", "a.rs:y", "has an empty block of code");
-        expect("chapters/01-one/a.rs", "// ANCHOR_END: x\n", "", "which has no `ANCHOR_END: x`");
-    }
-
-    #[test]
-    fn what_no_page_includes() {
-        expect(
-            "chapters/01-one/a.rs",
-            "fn x",
-            "// ANCHOR: y\n// ANCHOR_END: y\nfn x",
-            "no page includes the anchor y",
-        );
-        expect(
-            PAGE,
-            "{{#include ../../chapters/01-one/t.console:session}}",
-            "x",
-            "t.console: no page includes it",
-        );
-        expect(PAGE, "{{#include pictures/p.svg}}", SVG, "p.svg: no page includes it");
-    }
-
-    #[test]
-    fn a_link_that_leads_nowhere() {
-        expect(PAGE, "(#part)", "(#parts)", "links #parts, and there is no such heading");
-        expect(PAGE, "(#part)", "(two.md)", "which is not in the book");
-        expect(PAGE, "(#part)", "(http://example.org)", "which is neither https");
-    }
-
-    #[test]
-    fn a_page_that_nobody_finds() {
-        let shelf = Shelf::new();
-        shelf.write("book/src/two.md", "# Two\n");
-        assert!(shelf.findings().contains("two.md: is not in the summary"));
-    }
-
-    #[test]
-    fn a_chapter_without_a_page() {
-        let shelf = Shelf::new();
-        shelf.write("chapters/02-two/a.rs", "");
-        assert!(shelf.findings().contains("alone is ch02-two.md"));
-    }
-
-    #[test]
-    fn a_picture_that_cannot_be_read_aloud() {
-        expect(
-            "book/src/pictures/p.svg",
-            "<desc>d</desc>",
-            "<desc></desc>",
-            "has a picture without a <desc>",
-        );
-        expect(PAGE, "{{#include pictures/p.svg}}", "", "has no picture");
-    }
-
-    #[test]
-    fn an_id_that_is_there_twice() {
-        expect(PAGE, "# One", "# One\n\n<p id=\"part\">x</p>", "has the id part twice");
-    }
+pub(crate) fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the pattern is a literal of this crate")
 }

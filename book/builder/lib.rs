@@ -2,6 +2,10 @@
 //! or anchor leaves no more than a hole in the page.
 
 mod check;
+mod rendered;
+mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
