@@ -5,7 +5,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use harness::program::{KINDS, eventually};
+use harness::program::eventually;
 use harness::{Role, claim};
 
 /// What the chapters can be asked to do, and be interrupted in.
@@ -66,8 +66,6 @@ fn after_a_kill_at_any_moment(role: Role) {
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
     mounts: String,
-    /// The namespaces that processes live in.
-    namespaces: BTreeSet<String>,
     cgroups: BTreeSet<String>,
     links: BTreeSet<String>,
     ipc: Vec<String>,
@@ -79,13 +77,12 @@ impl Machine {
     fn now(role: Role) -> Machine {
         Machine {
             mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
-            namespaces: namespaces(),
             cgroups: cgroups(),
             links: names("/sys/class/net"),
             ipc: ["msg", "sem", "shm"]
                 .map(|kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap())
                 .into(),
-            temporary: names("/tmp").into_iter().filter(|name| name.starts_with("ch")).collect(),
+            temporary: names("/tmp").into_iter().filter(|name| is_ours(name)).collect(),
             processes: chapter_processes(role),
         }
     }
@@ -107,23 +104,25 @@ fn pids() -> impl Iterator<Item = String> {
     names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn namespaces() -> BTreeSet<String> {
-    let links = pids().flat_map(|pid| KINDS.map(|kind| format!("/proc/{pid}/ns/{kind}")));
-    links.filter_map(|link| Some(fs::read_link(link).ok()?.display().to_string())).collect()
+/// Whether a chapter gives such a name: others come and go on a machine that is used.
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix("ch")
+        .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
 }
 
-/// The cgroups of all hierarchies, as the mount points show them.
+/// The chapters' cgroups in all hierarchies that are mounted at their usual place.
 fn cgroups() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        folders.extend(
-            entries
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path()),
-        );
-        found.insert(folder.display().to_string());
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if is_ours(&entry.file_name().to_string_lossy()) {
+                    found.insert(entry.path().display().to_string());
+                }
+                folders.push(entry.path());
+            }
+        }
     }
     found
 }

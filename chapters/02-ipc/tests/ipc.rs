@@ -95,9 +95,13 @@ fn objects_inside_are_not_seen_outside(role: Role) {
 /// 1667772466 is 0x63683032. POSIX queues are files of a file system that shows the namespace it
 /// was mounted in.
 fn the_kernels_own_list_agrees(role: Role) {
-    let script = "ch02-objects make; for kind in msg sem shm; do grep -c '^ *1667772466 ' /proc/sysvipc/$kind; done
-                  mount -t mqueue none /tmp && ls /tmp; ch02-objects remove
-                  for kind in msg sem shm; do grep -c '^ *1667772466 ' /proc/sysvipc/$kind; done; ls /tmp";
+    let script = "list() {
+                      for kind in msg sem shm; do grep -c '^ *1667772466 ' /proc/sysvipc/$kind; done
+                      ls $folder
+                  }
+                  folder=$(mktemp -d) && mount -t mqueue none $folder
+                  ch02-objects make; list; ch02-objects remove; list
+                  umount $folder; rmdir $folder";
     let output = role.run("unshare", &["-Ur", "--ipc", "--mount", "sh", "-c", script]);
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("1\n1\n1\nch02\n0\n0\n0\n", ""));
 }
