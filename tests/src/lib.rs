@@ -134,6 +134,6 @@ fn succeeds(command: &mut Command) -> bool {
 }
 
 fn find(tool: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = program::path();
     std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
 }

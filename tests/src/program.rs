@@ -21,9 +21,11 @@ pub fn folder() -> PathBuf {
     folder.to_owned()
 }
 
-/// PATH with the chapters' programs first.
+/// PATH with the chapters' programs first, and root's tools last, which ordinary users may call as
+/// well.
 pub fn path() -> String {
-    format!("{}:{}", folder().display(), std::env::var("PATH").unwrap_or_default())
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{}:{path}:/usr/sbin:/sbin", folder().display())
 }
 
 /// What a program left when it ended.
