@@ -11,11 +11,11 @@ use harness::{Role, claim};
 /// What the chapters can be asked to do, and be interrupted in.
 const RUNS: [&[&str]; 8] = [
     &["ch00-ground", "--json"],
-    &["ch01-uts", "--quiet", "sleep", "0.05"],
+    &["ch01-uts", "--quiet", "sleep", SECONDS],
     &["ch01-uts", "--quiet", "no-such-command"],
-    &["ch02-ipc", "--quiet", "sleep", "0.05"],
+    &["ch02-ipc", "--quiet", "sleep", SECONDS],
     &["ch02-ipc", "--quiet", "--unshare", "ch02-objects", "make"],
-    &["ch03-pid", "--quiet", "sleep", "0.05"],
+    &["ch03-pid", "--quiet", "sleep", SECONDS],
     &[
         "ch03-pid",
         "--quiet",
@@ -25,10 +25,18 @@ const RUNS: [&[&str]; 8] = [
         "--",
         "sh",
         "-c",
-        "sleep 0.05 & sleep 0.05 & exit 3",
+        "sleep 0.05 & exec sleep $0",
+        SECONDS,
     ],
     &["ch03-pid", "--quiet", "--init", "--unshare", "no-such-command"],
 ];
+
+/// Stands for how long a command sleeps: a moment, or long enough to be found.
+const SECONDS: &str = "SECONDS";
+
+fn args(run: &[&'static str], seconds: &'static str) -> Vec<&'static str> {
+    run[1..].iter().map(|arg| if *arg == SECONDS { seconds } else { arg }).collect()
+}
 
 fn main() -> ExitCode {
     harness::main(env!("CARGO_MANIFEST_DIR"), vec![claim!(nothing_is_left).needs(&["userns"])])
@@ -39,12 +47,12 @@ fn main() -> ExitCode {
 fn nothing_is_left(role: Role) {
     let before = Machine::now(role);
     for run in RUNS {
-        role.run(run[0], &run[1..]);
+        role.run(run[0], &args(run, "0.05"));
     }
     before.eventually_again(role);
     for run in RUNS {
         for moment in 0..40 {
-            let mut running = role.start(run[0], &run[1..]);
+            let mut running = role.start(run[0], &args(run, "600"));
             std::thread::sleep(Duration::from_micros(moment * 250));
             running.signal(nix::sys::signal::Signal::SIGKILL);
             running.end();
