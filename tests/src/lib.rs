@@ -101,23 +101,31 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
     let root = getuid().is_root();
     match role {
         Role::Root if !root => return Some(("root", "needs root".into())),
-        Role::User if root && !succeeds(role.command("test").arg("-x").arg(program::folder())) => {
-            let folder = program::folder();
-            return Some((
-                "user",
-                format!("needs {} to be open to ordinary users", folder.display()),
-            ));
-        }
+        Role::User if root && closed(role).is_some() => return closed(role),
         _ => {}
     }
     needs.iter().find_map(|need| match *need {
         // An independent witness: not the code under test.
         "userns" => {
-            let can = role == Role::Root || succeeds(role.command("unshare").args(["-Ur", "true"]));
+            let can = succeeds(role.command("unshare").args(["-Ur", "true"]));
             (!can).then(|| ("userns", "needs user namespaces for ordinary users".to_owned()))
         }
+        // An interactive shell says other things at its end.
+        "sh=dash" => {
+            let is_dash = Path::new("/bin/sh").canonicalize().is_ok_and(|sh| sh.ends_with("dash"));
+            (!is_dash).then(|| ("tools", "needs /bin/sh to be dash".to_owned()))
+        }
+        // Also in the role of root.
+        "nobody" => closed(Role::User),
         tool => find(tool).is_none().then(|| ("tools", format!("needs {tool} in PATH"))),
     })
+}
+
+/// Why an ordinary user cannot start the chapters' programs.
+fn closed(role: Role) -> Option<(&'static str, String)> {
+    let folder = program::folder();
+    let is_open = succeeds(role.command("test").arg("-x").arg(&folder));
+    (!is_open).then(|| ("user", format!("needs {} to be open to ordinary users", folder.display())))
 }
 
 fn is_required(need: &str) -> bool {

@@ -184,3 +184,9 @@ pub fn status_line(pid: u32, name: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+/// Whether process `pid` has ended. Not every PID 1 reaps the orphans that it is given.
+pub fn is_gone(pid: u32) -> bool {
+    let state = status_line(pid, "State");
+    state.is_empty() || state.starts_with('Z')
+}

@@ -19,6 +19,8 @@ pub struct Terminal {
     pty: Pty,
     shell: Child,
     screen: Receiver<Vec<u8>>,
+    /// What was printed and not looked at yet.
+    printed: Vec<u8>,
 }
 
 impl Terminal {
@@ -51,7 +53,7 @@ impl Terminal {
                 }
             }
         });
-        let mut terminal = Terminal { pty, shell, screen };
+        let mut terminal = Terminal { pty, shell, screen, printed: Vec::new() };
         terminal.read_until(&PROMPT.to_string());
         terminal
     }
@@ -72,15 +74,15 @@ impl Terminal {
     /// Waits until `mark` is printed, and returns what was printed before it.
     pub fn read_until(&mut self, mark: &str) -> String {
         let started = Instant::now();
-        let mut printed = Vec::new();
         loop {
-            let text = String::from_utf8_lossy(&printed).replace('\r', "");
-            if let Some((before, _)) = text.split_once(mark) {
+            let text = String::from_utf8_lossy(&self.printed).replace('\r', "");
+            if let Some((before, after)) = text.split_once(mark) {
+                self.printed = after.as_bytes().to_vec();
                 return before.to_owned();
             }
             let left = PATIENCE.saturating_sub(started.elapsed());
             match self.screen.recv_timeout(left) {
-                Ok(bytes) => printed.extend(bytes),
+                Ok(bytes) => self.printed.extend(bytes),
                 Err(_) => panic!("waited in vain for {mark:?}; the screen shows:\n{text}"),
             }
         }
@@ -89,7 +91,6 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The terminal's end is a hangup for whoever is still in it.
         _ = self.shell.kill();
         _ = self.shell.wait();
     }

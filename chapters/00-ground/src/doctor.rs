@@ -17,7 +17,7 @@ use crate::cgroup::{self, Hierarchy, Mode};
 use crate::mountinfo::{self, Mount};
 use crate::probe::{self, Answer};
 
-/// The programs that the book's pages call, and the Debian package of each.
+/// The programs that the book's pages call, and the package of each in Debian.
 const TOOLS: [(&str, &str); 6] = [
     ("hostname", "hostname"),
     ("ipcs", "util-linux"),
@@ -259,7 +259,8 @@ fn findings(report: &Report) -> Vec<Finding> {
         find(
             "id ranges: /etc/subuid and /etc/subgid give you none".into(),
             "the id range of chapter 5, where a single id is mapped instead".into(),
-            "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
+            "take a range that nobody in these files has, as in \
+             sudo usermod --add-subuids 200000-265535 --add-subgids 200000-265535 $USER",
         );
     }
     for (name, package) in TOOLS {
@@ -267,7 +268,7 @@ fn findings(report: &Report) -> Vec<Finding> {
             find(
                 format!("{name}: not in PATH"),
                 "nothing but the transcripts that show it".into(),
-                &format!("sudo apt install {package}"),
+                &format!("install the package {package}, as your distribution calls it"),
             );
         }
     }

@@ -5,6 +5,7 @@ mod doctor;
 mod mountinfo;
 mod probe;
 
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -47,9 +48,9 @@ fn main() -> ExitCode {
 fn doctor(json: bool) -> Result<()> {
     let report = doctor::examine()?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{report}");
+        write!(stdout(), "{report}")?;
     }
     Ok(())
 }
@@ -69,7 +70,7 @@ fn namespaces(pids: &[u32], json: bool) -> Result<()> {
             .chain(pids.iter().copied().zip(others))
             .map(|(pid, inodes)| process(pid, inodes))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
     let header = ["namespace", "flag", "since", "chapter", "yours"].map(ToOwned::to_owned);
@@ -90,6 +91,6 @@ fn namespaces(pids: &[u32], json: bool) -> Result<()> {
         }));
         table.add_row(cells);
     }
-    println!("{}", table.trim_fmt());
+    writeln!(stdout(), "{}", table.trim_fmt())?;
     Ok(())
 }

@@ -20,7 +20,9 @@ pub struct Mount {
 /// All mounts of the calling process, in the order in which they were made.
 pub fn read() -> Result<Vec<Mount>> {
     let path = "/proc/self/mountinfo";
-    let text = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
+    let bytes = fs::read(path).refused(|| format!("open({path:?})"), &[])?;
+    // A mount point may be any bytes.
+    let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(parse).collect())
 }
 

@@ -2,17 +2,16 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
 
 use crate::refusal::Refused;
 
-/// `CLONE_NEWTIME` of `linux/sched.h`. Neither nix nor libc has it. The old `clone(2)` keeps the
-/// signal of the child's death in the same low byte, so only `unshare(2)` and `clone3(2)`
-/// understand this flag.
-pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
+/// nix has no name for it. The old `clone(2)` keeps the
+/// signal of the child's death in the same low byte, so it does not know this flag.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
 
 /// One kind of namespace: a resource that the kernel can hold more than once.
 pub struct Kind {
@@ -90,9 +89,11 @@ pub fn inode_of(pid: impl Display, link: &str) -> Result<Option<u64>> {
         Ok(target) => {
             Ok(target.to_str().and_then(|text| text.split(['[', ']']).nth(1)?.parse().ok()))
         }
-        // The process is there and the link is not: the kernel was built without this kind.
+        // Of a process that has ended and waits to be reaped, the links are there and lead nowhere.
         Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound && path.parent().unwrap().exists() =>
+            if error.kind() == std::io::ErrorKind::NotFound
+                && (!Path::new("/proc/self/ns").join(link).is_symlink()
+                    || link.ends_with("_for_children")) =>
         {
             Ok(None)
         }
@@ -104,7 +105,10 @@ pub fn inode_of(pid: impl Display, link: &str) -> Result<Option<u64>> {
 // ANCHOR_END: of
 
 const HELP: crate::refusal::Help = &[
-    (nix::errno::Errno::ENOENT, "there is no such process; `ps -e` lists those there are"),
+    (
+        nix::errno::Errno::ENOENT,
+        "there is no such process, or it has ended; `ps -e` lists those there are",
+    ),
     (
         nix::errno::Errno::EACCES,
         "this process is not yours to look into; ask as root, or for one of your own",

@@ -3,14 +3,14 @@
 
 use std::io::{Read, Write};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use ch00_ground::namespace::{self, Kind};
 use ch00_ground::refusal::{Refusal, Refused};
 use ch00_ground::{capability, rootless};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use serde::Serialize;
 
@@ -58,11 +58,15 @@ fn ask(attempt: impl FnOnce() -> Result<()>) -> Result<Answer> {
             drop(writer);
             let mut bytes = Vec::new();
             reader.read_to_end(&mut bytes)?;
-            waitpid(child, None).refused(|| format!("waitpid({child})"), &[])?;
-            if bytes.is_empty() {
+            let end = waitpid(child, None).refused(|| format!("waitpid({child})"), &[])?;
+            if end == WaitStatus::Exited(child, 0) {
                 return Ok(Answer { allowed: true, refused: None, errno: None, help: None });
             }
-            let error = anyhow::Error::from(Refusal::from_bytes(&bytes)?);
+            let error = match Refusal::from_bytes(&bytes) {
+                Ok(refusal) => anyhow::Error::from(refusal),
+                // A filter of system calls may answer with a signal.
+                Err(_) => anyhow!("the probe ended without an answer: {end:?}"),
+            };
             Ok(Answer {
                 allowed: false,
                 refused: Some(format!("{error:#}")),

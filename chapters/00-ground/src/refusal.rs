@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::{Deserialize, Serialize};
 
 /// The exit status when the program itself failed, as `docker run` has it.
@@ -125,6 +126,9 @@ impl<T> Refused<T> for std::io::Result<T> {
 /// Runs `program` as the whole of a `main`: its status is the exit status, and its error is printed
 /// here and nowhere else.
 pub fn main(program: impl FnOnce() -> anyhow::Result<u8>) -> ExitCode {
+    // Rust ignores SIGPIPE, and what is ignored stays so across exec: `yes | head` would complain.
+    // SAFETY: the default action runs no code of ours.
+    _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
     program().map_or_else(|error| print(&error), ExitCode::from)
 }
 

@@ -231,7 +231,7 @@ fn namespaces_of_a_process_that_is_gone(role: Role) {
     assert_eq!(
         output.stderr,
         "ch00-ground: cannot read the namespaces of process 4194305: readlink(\"/proc/4194305/ns/cgroup\"): \
-         ENOENT: No such file or directory\n  help: there is no such process; `ps -e` lists those there are\n"
+         ENOENT: No such file or directory\n  help: there is no such process, or it has ended; `ps -e` lists those there are\n"
     );
     assert_eq!((output.status, output.stdout.as_str()), (125, ""));
 }

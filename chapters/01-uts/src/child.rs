@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::process;
+use std::{process, ptr};
 
 use anyhow::{Context, Result, ensure};
 use ch00_ground::namespace;
@@ -15,9 +15,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::Pid;
 
 use crate::terminal;
@@ -51,7 +50,8 @@ pub const FORWARDED: [Signal; 6] = [
 /// another program.
 ///
 /// If `body` fails, the child says why through a pipe and exits, and [`Child::wait`] returns that
-/// error. If this process dies, so does the child.
+/// error. If this process dies, so does the child, unless it has changed its user meanwhile: that
+/// clears the wish, `PR_SET_PDEATHSIG(2const)`.
 ///
 /// # Errors
 ///
@@ -62,6 +62,10 @@ pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Re
     ensure!(threads()? == 1, "cannot clone a process that has threads");
     let (report, reporter) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
     let had_terminal = terminal::is_foreground();
+    // Whoever ignores this signal is told nothing of its children, and we may have inherited that.
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+        .refused(|| "signal(SIGCHLD)".into(), &[])?;
 
     // From here on a signal waits until there is a child that it can be forwarded to.
     let forwarded: SigSet = FORWARDED.into_iter().collect();
@@ -165,13 +169,33 @@ impl Child {
     ///
     /// The child's own error when it failed before it became another program.
     pub fn wait(mut self) -> Result<u8> {
-        // End of file means that exec has closed the child's end: it is marked close-on-exec.
         let mut report = Vec::new();
-        self.report.read_to_end(&mut report).refused(|| "read(pipe)".into(), &[])?;
-        while !self.has_ended()? {
-            self.forward_signal()?;
+        let mut report_is_open = true;
+        loop {
+            let watched = [self.pidfd.as_fd(), self.signals.as_fd(), self.report.as_fd()];
+            let mut fds = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            // End of file means that exec has closed the child's end: it is marked close-on-exec.
+            let watched = if report_is_open { &mut fds[..] } else { &mut fds[..2] };
+            match poll(watched, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                answer => answer.refused(|| "poll()".into(), &[])?,
+            };
+            let [ended, signal, reported] = fds.map(|fd| fd.any() == Some(true));
+            if signal {
+                self.forward_signal()?;
+            }
+            if ended {
+                break;
+            }
+            if report_is_open && reported {
+                let mut bytes = [0; 4096];
+                let length = self.report.read(&mut bytes).refused(|| "read(pipe)".into(), &[])?;
+                report.extend(&bytes[..length]);
+                report_is_open = length > 0;
+            }
         }
         let status = self.reap()?;
+        self.report.read_to_end(&mut report).refused(|| "read(pipe)".into(), &[])?;
         if !report.is_empty() {
             return Err(Refusal::from_bytes(&report)
                 .context("the child's report is not readable")?
@@ -181,24 +205,6 @@ impl Child {
     }
     // ANCHOR_END: wait
 
-    /// Waits for the child's end or for a signal, whichever comes first, and tells whether it was
-    /// the child's end.
-    fn has_ended(&self) -> Result<bool> {
-        let mut fds =
-            [self.pidfd.as_fd(), self.signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        loop {
-            match poll(&mut fds, PollTimeout::NONE) {
-                // Stopped by Ctrl-Z and continued: there was no handler to run, but poll(2) ends
-                // all the same.
-                Err(Errno::EINTR) => {}
-                answer => {
-                    answer.refused(|| "poll()".into(), &[])?;
-                    return Ok(fds[0].any() == Some(true));
-                }
-            }
-        }
-    }
-
     // ANCHOR: forward
     /// Sends the signal that is waiting on to the child.
     fn forward_signal(&self) -> Result<()> {
@@ -206,17 +212,14 @@ impl Child {
         else {
             return Ok(());
         };
-        // Ctrl-C comes from the kernel, and it has sent it to the whole foreground process group:
-        // the child has it already. Codes of 0 and below are signals that a process sent,
-        // and sent to us alone.
-        if info.ssi_code <= 0 {
+        if is_forwarded(&info) {
             // SAFETY: the pidfd is open, and no siginfo is given.
             let answer = unsafe {
                 libc::syscall(
                     libc::SYS_pidfd_send_signal,
                     self.pidfd.as_raw_fd(),
                     info.ssi_signo,
-                    0,
+                    ptr::null::<libc::siginfo_t>(),
                     0,
                 )
             };
@@ -233,19 +236,46 @@ impl Child {
     // ANCHOR_END: forward
 
     fn reap(&mut self) -> Result<u8> {
-        let status = waitpid(self.pid, None).refused(|| format!("waitpid({})", self.pid), &[])?;
+        let (_, status) = reap(self.pid, 0)?;
         self.reaped = true;
-        Ok(exit_status(status))
+        Ok(status)
     }
 }
 
-/// The exit status by which a shell tells how a process ended.
-pub fn exit_status(status: WaitStatus) -> u8 {
-    match status {
-        WaitStatus::Exited(_, code) => code as u8,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as u8,
-        // Only for who traces it, or asked for stops.
-        _ => FAILED,
+// ANCHOR: is_forwarded
+/// Whether a signal that came to the parent goes on to its command.
+///
+/// Ctrl-C comes from the kernel, which has sent it to the whole foreground process group: the
+/// command has it already. Codes of 0 and below are of signals that a process has sent, and most
+/// often to us alone; sent to the whole group, they come twice. A terminal that closes tells only
+/// the leader of its session, and so that goes on whoever says it.
+pub fn is_forwarded(info: &siginfo) -> bool {
+    info.ssi_code <= 0 || info.ssi_signo == Signal::SIGHUP as u32
+}
+// ANCHOR_END: is_forwarded
+
+/// Reaps the child `pid`, or any if it is -1, as `waitpid(2)` does with these `options`: which one
+/// it was, and the exit status by which a shell tells how it ended. nix knows no real-time signals.
+///
+/// # Errors
+///
+/// ECHILD when there is no such child.
+pub fn reap(pid: Pid, options: i32) -> Result<(Pid, u8)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: status is an int that may be written.
+        let answer = unsafe { libc::waitpid(pid.as_raw(), &raw mut status, options) };
+        match Errno::result(answer) {
+            Err(Errno::EINTR) => {}
+            answer => {
+                let reaped = answer.refused(|| format!("waitpid({pid})"), &[])?;
+                let status = match libc::WIFSIGNALED(status) {
+                    true => 128 + libc::WTERMSIG(status),
+                    false => libc::WEXITSTATUS(status),
+                };
+                return Ok((Pid::from_raw(reaped), status as u8));
+            }
+        }
     }
 }
 
@@ -259,8 +289,17 @@ impl Drop for Child {
         if self.had_terminal {
             terminal::take_back();
         }
-        // The Ctrl-C that ended the child is waiting for us as well, and was not meant for us.
-        while let Ok(Some(_)) = self.signals.read_signal() {}
+        // The Ctrl-C that ended the child is waiting for us as well, and was not meant for us. What
+        // a process has sent meanwhile was.
+        let mut ours = Vec::new();
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            if info.ssi_code <= 0 {
+                ours.push(info.ssi_signo as i32);
+            }
+        }
+        for signal in ours.into_iter().filter_map(|number| Signal::try_from(number).ok()) {
+            _ = raise(signal);
+        }
         _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.old_mask), None);
     }
 }

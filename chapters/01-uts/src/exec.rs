@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use ch00_ground::refusal::{CANNOT_RUN, NOT_FOUND, Refusal, Refused};
+use ch00_ground::refusal::{CANNOT_RUN, NOT_FOUND, Refusal};
 use nix::errno::Errno;
-use nix::sys::signal::{SigHandler, Signal, signal};
 
 // ANCHOR: exec
 /// Replaces the calling program by `command`, its first word looked up in PATH. Returns only when
@@ -24,16 +24,21 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
         .collect::<Result<_, _>>()
         .context("cannot run a command with a NUL byte in it")?;
     let program = words.first().context("there is no command to run")?;
-    // Rust ignores SIGPIPE, and what is ignored stays so across exec: `yes | head` would complain.
-    // SAFETY: the default action runs no code of ours.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
-        .refused(|| "signal(SIGPIPE)".into(), &[])?;
     let Err(errno) = nix::unistd::execvp(program, &words);
     // A folder of PATH that we may not search makes execvp say EACCES of a program that is nowhere.
-    let errno =
-        if errno == Errno::EACCES && !is_anywhere(&command[0]) { Errno::ENOENT } else { errno };
+    let errno = if errno == Errno::EACCES
+        && !command[0].as_bytes().contains(&b'/')
+        && !is_anywhere(&command[0])
+    {
+        Errno::ENOENT
+    } else {
+        errno
+    };
     let refusal = Refusal::new(format!("execvp({program:?})"), errno);
     Err(match errno {
+        Errno::ENOENT if is_anywhere(&command[0]) => refusal
+            .with_status(NOT_FOUND)
+            .with_help("it is there, and the interpreter of its #! line, or its loader, is not"),
         Errno::ENOENT => refusal
             .with_status(NOT_FOUND)
             .with_help("no such program, neither as a path nor in PATH"),
@@ -48,7 +53,9 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
 
 /// Whether there is such a file, as a path or in PATH.
 fn is_anywhere(program: &OsString) -> bool {
+    if program.as_bytes().contains(&b'/') {
+        return Path::new(program).exists();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    program.as_bytes().contains(&b'/')
-        || std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
 }

@@ -1,6 +1,7 @@
 //! The experiment: a command with a host name of its own.
 
 use std::ffi::OsString;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -37,14 +38,14 @@ fn run(args: &Args) -> Result<u8> {
     let child = spawn(CloneFlags::CLONE_NEWUTS, || {
         set_hostname(&args.hostname)?;
         if !args.quiet {
-            println!("{}\n", outside.beside(&facts()?));
+            writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;
         }
         exec(&args.command)
     })?;
     let status = child.wait()?;
 
     if !args.quiet {
-        println!("\nback outside: the host name is {}", hostname()?);
+        writeln!(stdout(), "\nback outside: the host name is {}", hostname()?)?;
     }
     Ok(status)
 }

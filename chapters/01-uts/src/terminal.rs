@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, stdin};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 
 /// Whether the caller's process group has the terminal.
@@ -10,10 +11,20 @@ pub fn is_foreground() -> bool {
     stdin().is_terminal() && tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// Gives the terminal back to the caller's process group. A shell with job control takes it for a
+/// Gives the terminal back to the caller's process group, if the group that has it is no more. A shell with job control takes it for a
 /// group of its own, and one that was killed, or that does not know our group's number in its PID
 /// namespace, has not given it back.
 pub fn take_back() {
+    // A group that lives has the terminal by right: our own shell, say, when it has put us into the
+    // background meanwhile. A group of a PID namespace that we are not in reads as 0.
+    match tcgetpgrp(stdin()) {
+        Ok(foreground)
+            if foreground.as_raw() != 0 && killpg(foreground, None) != Err(Errno::ESRCH) =>
+        {
+            return;
+        }
+        _ => {}
+    }
     // Who is not in the foreground and sets it is stopped by SIGTTOU, unless that is blocked.
     let mut old = SigSet::empty();
     let block = SigSet::from(Signal::SIGTTOU);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use harness::program::{children, differing, eventually, running, status_line};
+use harness::program::{children, differing, eventually, is_gone, running, status_line};
 use harness::terminal::Terminal;
 use harness::{Claim, Role, Running, claim};
 use nix::sys::signal::{Signal, kill};
@@ -34,6 +34,11 @@ fn main() -> ExitCode {
         claim!(a_parent_that_died_too_early_is_noticed).needs(&["strace"]),
         claim!(the_terminal_is_given_back),
         claim!(ctrl_z_stops_and_fg_continues),
+        claim!(the_terminal_is_left_to_who_took_it),
+        claim!(a_real_time_signal_is_a_death_like_others),
+        claim!(the_status_is_known_to_who_ignores_children),
+        claim!(a_closed_pipe_is_no_panic),
+        claim!(signals_are_forwarded_before_the_exec),
         claim!(it_nests),
     ];
     harness::main(
@@ -212,7 +217,7 @@ fn the_command_dies_with_its_parent(role: Role) {
     let (mut running, command) = start(role, "echo ready; exec sleep 60");
     running.signal(Signal::SIGKILL);
     running.end();
-    eventually("the command's end", || status_line(command, "State").is_empty());
+    eventually("the command's end", || is_gone(command));
 }
 
 fn the_shell_is_interactive(role: Role) {
@@ -236,14 +241,17 @@ fn ctrl_c_ends_the_command(role: Role) {
 fn ctrl_c_is_not_forwarded(role: Role) {
     let log = format!("/tmp/ch01-uts-{}-{}", std::process::id(), role.uid());
     let mut terminal = Terminal::open(role);
-    let trace = format!("strace -o {log} -e trace=poll,pidfd_send_signal");
-    terminal.press(&format!("{trace} ch01-uts --quiet sleep 57; echo status=$?\n"));
-    eventually("sleep", || running(role, &["sleep", "57"]).len() == 1);
+    let trace = format!("strace -o {log} -e trace=/poll,pidfd_send_signal ch01-uts --quiet");
+    // The command survives it, so that the parent has nothing to do but look at the signal.
+    terminal.press(&format!(
+        "{trace} sh -c 'trap : INT; echo re''ady; sleep 0.3; sleep 0.3; exit 4'; echo status=$?\n"
+    ));
+    terminal.read_until("ready\n");
     terminal.press("\x03");
-    terminal.read_until("status=130\n");
+    terminal.read_until("status=4\n");
     let calls = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
-    assert!(calls.contains("poll("), "{calls}");
+    assert!(calls.contains("poll"), "{calls}");
     assert!(!calls.contains("pidfd_send_signal("), "{calls}");
 }
 
@@ -277,7 +285,58 @@ fn ctrl_z_stops_and_fg_continues(role: Role) {
     terminal.read_until("ready\n");
     terminal.press("\x1a");
     terminal.read_until("Stopped");
-    assert!(terminal.run("fg").contains("done\n") || terminal.run("").contains("done\n"));
+    terminal.press("fg\n");
+    terminal.read_until("done\n");
+}
+
+/// The shell takes the terminal when it puts us into the background, and keeps it.
+fn the_terminal_is_left_to_who_took_it(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal.press("ch01-uts --quiet sleep 1.7\n");
+    eventually("sleep", || running(role, &["sleep", "1.7"]).len() == 1);
+    terminal.press("\x1a");
+    terminal.read_until("Stopped");
+    terminal.press("bg\n");
+    eventually("its end", || running(role, &["sleep", "1.7"]).is_empty());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    terminal.press("echo al''ive\n");
+    terminal.read_until("alive\n");
+}
+
+/// nix knows 31 signals, and the kernel 64.
+fn a_real_time_signal_is_a_death_like_others(role: Role) {
+    let output = role.run("ch01-uts", &["--quiet", "--", "sh", "-c", "kill -34 $$"]);
+    assert_eq!((output.status, output.stderr.as_str()), (162, ""));
+}
+
+fn the_status_is_known_to_who_ignores_children(role: Role) {
+    let script = "trap '' CHLD; exec ch01-uts --quiet -- sh -c 'exit 3'";
+    let output = role.run("sh", &["-c", script]);
+    assert_eq!((output.status, output.stderr.as_str()), (3, ""));
+}
+
+fn a_closed_pipe_is_no_panic(role: Role) {
+    let output = role.run("sh", &["-c", "ch01-uts true | true; ch01-uts true > /dev/full"]);
+    assert!(!output.stderr.contains("panicked"), "{output:?}");
+    assert_eq!(output.status, 125);
+}
+
+/// Its table fills the pipe, so the child has not become the command yet.
+fn signals_are_forwarded_before_the_exec(role: Role) {
+    let fill = "dd if=/dev/zero of=/proc/self/fd/9 oflag=nonblock bs=4096 2>/dev/null";
+    let script = format!("mkfifo $0; exec 9<>$0; rm $0; {fill}; exec ch01-uts true >&9");
+    let fifo = format!("/tmp/ch01-fifo-{}-{}", std::process::id(), role.uid());
+    let parent = role.start("sh", &["-c", &script, &fifo]);
+    let child = || {
+        let mut pids = children(parent.pid()).into_iter();
+        pids.find(|pid| status_line(*pid, "Name") == "ch01-uts")
+    };
+    eventually("a child", || child().is_some());
+    let child = child().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!is_gone(child));
+    parent.signal(Signal::SIGTERM);
+    eventually("the child's end", || is_gone(child));
 }
 
 fn it_nests(role: Role) {

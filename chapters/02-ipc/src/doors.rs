@@ -13,7 +13,8 @@ use nix::sched::{CloneFlags, setns};
 
 // ANCHOR: unshare
 /// Puts the calling process into a new namespace for each of `flags`. For `CLONE_NEWPID` and
-/// `CLONE_NEWTIME` it goes nowhere itself: its next children do.
+/// `CLONE_NEWTIME` it stays where it is, and its next children go; into a time namespace, newer
+/// kernels also take who calls `execve`.
 ///
 /// # Errors
 ///
@@ -114,14 +115,17 @@ const SETNS: Help = &[
         Errno::EPERM,
         "the namespace is not yours; join as root, or as the user who made it and by PID",
     ),
+];
+const PIDFD: Help = &[
     (Errno::ESRCH, "there is no such process; `ps -e` lists those there are"),
+    (Errno::EINVAL, "this is no process id; `ps -e` lists those there are"),
 ];
 
 /// A descriptor that means this process, and never one that got its number later: `pidfd_open(2)`.
 fn pidfd_open(pid: u32) -> Result<OwnedFd> {
     // SAFETY: two numbers go in, and no memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = Errno::result(fd).refused(|| format!("pidfd_open({pid})"), SETNS)?;
+    let fd = Errno::result(fd).refused(|| format!("pidfd_open({pid})"), PIDFD)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -1,6 +1,7 @@
 //! The experiment: a host name and message queues of one's own, through each of the three doors.
 
 use std::ffi::OsString;
+use std::io::{Write, stdout};
 use std::process::{self, ExitCode};
 
 use anyhow::Result;
@@ -47,7 +48,7 @@ fn run(args: &Args) -> Result<u8> {
     let outside = facts()?;
     let become_command = || {
         if !args.quiet {
-            println!("{}\n", outside.beside(&facts()?));
+            writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;
         }
         exec(&args.command)
     };

@@ -78,7 +78,8 @@ impl Object {
     /// ENOENT when it is not there; EPERM when another user made it.
     pub fn remove(self) -> Result<()> {
         let nothing = std::ptr::null_mut::<libc::msqid_ds>();
-        let removed = self.get(0).and_then(|id| {
+        let found = self.get(0).refused(|| format!("{}({})", self.call(), self.key()), HELP);
+        let removed = found.and_then(|id| {
             let answer = match self {
                 // SAFETY: IPC_RMID reads no buffer.
                 Object::MessageQueue => unsafe { libc::msgctl(id, libc::IPC_RMID, nothing) },
@@ -86,13 +87,14 @@ impl Object {
                 Object::SemaphoreSet => unsafe { libc::semctl(id, 0, libc::IPC_RMID) },
                 // SAFETY: IPC_RMID reads no buffer.
                 Object::SharedMemory => unsafe { libc::shmctl(id, libc::IPC_RMID, nothing.cast()) },
-                Object::PosixQueue => return mq_unlink(NAME),
+                Object::PosixQueue => {
+                    return mq_unlink(NAME).refused(|| format!("mq_unlink({NAME:?})"), HELP);
+                }
             };
-            Errno::result(answer).map(drop)
+            let call = || format!("{}({id}, IPC_RMID)", self.call().replace("get", "ctl"));
+            Errno::result(answer).map(drop).refused(call, HELP)
         });
-        removed
-            .refused(|| format!("{}({})", self.call(), self.key()), HELP)
-            .with_context(|| format!("cannot remove {}", self.name()))
+        removed.with_context(|| format!("cannot remove {}", self.name()))
     }
 
     /// Finds or makes it, as `flags` say: the four calls differ in name and not in kind.

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         claim!(objects_inside_are_not_seen_outside),
         claim!(the_kernels_own_list_agrees),
         claim!(making_is_all_or_nothing),
-        claim!(a_queue_of_another_users_is_seen).only(Role::Root).needs(&["setpriv"]),
+        claim!(a_queue_of_another_users_is_seen).only(Role::Root).needs(&["setpriv", "nobody"]),
         claim!(join_enters_both_namespaces_of_a_process),
         claim!(join_sees_the_objects_of_the_joined),
         claim!(join_by_file_enters_that_namespace_alone).only(Role::Root),

@@ -4,11 +4,10 @@ use std::process;
 
 use anyhow::Result;
 use ch00_ground::refusal::{self, Refused};
-use ch01_uts::{FORWARDED, exit_status};
+use ch01_uts::{FORWARDED, is_forwarded, reap};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 // ANCHOR: become_init
@@ -45,7 +44,8 @@ pub fn become_init() -> Result<()> {
 fn init(command: Pid, signals: &SigSet) -> Result<u8> {
     // Among all that is open is the pipe on which chapter 1's parent waits for the exec: only the
     // command may hold it.
-    // SAFETY: no descriptor above stderr is used by the init after this.
+    // SAFETY: no descriptor above stderr is used by the init after this, and it never returns to
+    // whoever owns one.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) })
         .refused(|| "close_range(3, MAX)".into(), &[])?;
     let queue = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC)
@@ -55,11 +55,10 @@ fn init(command: Pid, signals: &SigSet) -> Result<u8> {
             continue;
         };
         if info.ssi_signo == Signal::SIGCHLD as u32 {
-            if let Some(status) = reap(command)? {
+            if let Some(status) = reap_all(command)? {
                 return Ok(status);
             }
-        } else if info.ssi_code <= 0 {
-            // As in chapter 1: what the kernel sent for the terminal, the command has got too.
+        } else if is_forwarded(&info) {
             let signal =
                 Signal::try_from(info.ssi_signo as i32).refused(|| "read(signalfd)".into(), &[])?;
             kill(command, signal).refused(|| format!("kill({command}, {signal})"), &[])?;
@@ -69,12 +68,13 @@ fn init(command: Pid, signals: &SigSet) -> Result<u8> {
 
 /// Reaps every child that has died, the orphans too that the kernel has given to PID 1, and returns
 /// the status of `command` if it was among them. One SIGCHLD may stand for many deaths.
-fn reap(command: Pid) -> Result<Option<u8>> {
+fn reap_all(command: Pid) -> Result<Option<u8>> {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
-            Ok(status) if status.pid() == Some(command) => return Ok(Some(exit_status(status))),
-            other => other.map(drop).refused(|| "waitpid(-1)".into(), &[])?,
+        match reap(Pid::from_raw(-1), libc::WNOHANG)? {
+            (reaped, status) if reaped == command => return Ok(Some(status)),
+            // There are children, and they are alive.
+            (nobody, _) if nobody.as_raw() == 0 => return Ok(None),
+            _ => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -67,7 +68,7 @@ fn run(args: &Args) -> Result<u8> {
             become_init()?;
         }
         if !args.quiet {
-            println!("{}\n", outside.beside(&facts(args)?));
+            writeln!(stdout(), "{}\n", outside.beside(&facts(args)?))?;
         }
         exec(&args.command)
     })?;

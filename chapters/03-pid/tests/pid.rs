@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use harness::program::{children, differing, eventually, namespace, running, status_line};
+use harness::program::{children, differing, eventually, is_gone, namespace, running, status_line};
 use harness::terminal::Terminal;
 use harness::{Claim, Role, Running, claim};
 use nix::sys::signal::Signal;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         claim!(without_the_init_orphans_stay_zombies),
         claim!(the_init_forwards_signals),
         claim!(the_init_passes_the_status_on),
+        claim!(an_orphan_that_dies_of_a_real_time_signal_is_no_error),
         claim!(the_init_keeps_no_descriptor),
         claim!(an_error_behind_the_init_is_printed_once),
         claim!(ctrl_c_ends_a_command_behind_the_init),
@@ -136,9 +137,7 @@ fn everything_dies_with_pid_1(role: Role) {
         let members = members(first);
         assert!(members.len() >= 3, "{members:?}");
         assert_eq!(running.end(), 5);
-        eventually("everybody's end", || {
-            members.iter().all(|pid| status_line(*pid, "State").is_empty())
-        });
+        eventually("everybody's end", || members.iter().all(|pid| is_gone(*pid)));
     }
 }
 
@@ -187,6 +186,12 @@ fn the_init_passes_the_status_on(role: Role) {
         let output = role.run("ch03-pid", &["--quiet", "--init", "--", "sh", "-c", script]);
         assert_eq!((output.status, output.stderr.as_str()), (status, ""), "{script}");
     }
+}
+
+fn an_orphan_that_dies_of_a_real_time_signal_is_no_error(role: Role) {
+    let script = "(sh -c 'sleep 0.1; kill -34 $$' &); sleep 0.4; exit 6";
+    let output = role.run("ch03-pid", &["--quiet", "--init", "--", "sh", "-c", script]);
+    assert_eq!((output.status, output.stderr.as_str()), (6, ""));
 }
 
 fn the_init_keeps_no_descriptor(role: Role) {
@@ -272,8 +277,6 @@ fn everything_dies_with_the_parent(role: Role) {
         let members = members(first);
         running.signal(Signal::SIGKILL);
         running.end();
-        eventually("everybody's end", || {
-            members.iter().all(|pid| status_line(*pid, "State").is_empty())
-        });
+        eventually("everybody's end", || members.iter().all(|pid| is_gone(*pid)));
     }
 }

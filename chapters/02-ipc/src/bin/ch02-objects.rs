@@ -1,6 +1,7 @@
 //! Something to see or not to see: one object of each kind in the IPC namespace that this is called
 //! in.
 
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
 
 fn list() -> Result<()> {
     for object in OBJECTS {
-        println!("{:<26}{}", object.name(), if object.exists()? { "here" } else { "-" });
+        let here = if object.exists()? { "here" } else { "-" };
+        writeln!(stdout(), "{:<26}{here}", object.name())?;
     }
     Ok(())
 }
