@@ -2,7 +2,7 @@
 //! programs that are started from outside and looked at from outside.
 //!
 //! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
-//! programs the uid of `nobody`. `REQUIRE="root user tools"` (or `all`) makes a failure of every
+//! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo"` (or `all`) makes a failure of every
 //! skip for one of these reasons.
 
 pub mod program;
@@ -115,6 +115,8 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             let is_dash = Path::new("/bin/sh").canonicalize().is_ok_and(|sh| sh.ends_with("dash"));
             (!is_dash).then(|| ("tools", "needs /bin/sh to be dash".to_owned()))
         }
+        // Whose test programs run as another user has no cargo there.
+        "cargo" => find("cargo").is_none().then(|| ("cargo", "needs cargo in PATH".to_owned())),
         // Also in the role of root.
         "nobody" => closed(Role::User),
         tool => find(tool).is_none().then(|| ("tools", format!("needs {tool} in PATH"))),
