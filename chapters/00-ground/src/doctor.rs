@@ -18,10 +18,11 @@ use crate::mountinfo::{self, Mount};
 use crate::probe::{self, Answer};
 
 /// The programs that the book's pages call, and the package of each in Debian.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("hostname", "hostname"),
     ("ipcs", "util-linux"),
     ("lsns", "util-linux"),
+    ("pgrep", "procps"),
     ("ps", "procps"),
     ("strace", "strace"),
     ("unshare", "util-linux"),
@@ -203,7 +204,10 @@ fn findings(report: &Report) -> Vec<Finding> {
         }
         let limit = format!("user.max_{}_namespaces", namespace.name);
         let cure = match answer.errno.as_deref() {
-            Some("ENOSPC") => format!("raise the limit: sudo sysctl {limit}=15000"),
+            Some("ENOSPC") => {
+                let now = report.settings.get(&limit).map_or("low", String::as_str);
+                format!("raise {limit}, which is {now} in this user namespace")
+            }
             Some("EINVAL" | "ENOENT") => {
                 "this kernel was built without it: use another kernel, or a virtual machine".into()
             }
@@ -213,11 +217,14 @@ fn findings(report: &Report) -> Vec<Finding> {
             }
             _ => "run as root (sudo), or in a virtual machine".into(),
         };
-        find(
-            format!("{} namespace: {}", namespace.name, refused(answer)),
-            format!("chapters {} and 10", namespace.chapter),
-            &cure,
-        );
+        // Each of these is one of the flags that later chapters combine.
+        let blocks = match namespace.name {
+            "uts" => "chapters 1 to 3 and 10".to_owned(),
+            "ipc" => "chapters 2, 3 and 10".to_owned(),
+            "time" => "the clocks of chapter 3".to_owned(),
+            _ => format!("chapters {} and 10", namespace.chapter),
+        };
+        find(format!("{} namespace: {}", namespace.name, refused(answer)), blocks, &cure);
     }
     if report.cgroup_mode == Mode::None {
         find(
