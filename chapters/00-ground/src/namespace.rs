@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
-use crate::refusal::Refused;
+use crate::refusal::{Help, Refused};
 
 /// nix has no name for it. The old `clone(2)` keeps the
 /// signal of the child's death in the same low byte, so it does not know this flag.
@@ -104,13 +105,16 @@ pub fn inode_of(pid: impl Display, link: &str) -> Result<Option<u64>> {
 }
 // ANCHOR_END: of
 
-const HELP: crate::refusal::Help = &[
-    (
-        nix::errno::Errno::ENOENT,
-        "there is no such process, or it has ended; `ps -e` lists those there are",
-    ),
-    (
-        nix::errno::Errno::EACCES,
-        "this process is not yours to look into; ask as root, or for one of your own",
-    ),
+/// What helps when a new namespace is refused, by whichever call.
+pub const TAKES_CAPABILITY: (Errno, &str) = (
+    Errno::EPERM,
+    "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here",
+);
+/// The same, when there are too many.
+pub const LIMIT_REACHED: (Errno, &str) =
+    (Errno::ENOSPC, "a limit is reached: `sysctl user` shows them, one for each kind of namespace");
+
+const HELP: Help = &[
+    (Errno::ENOENT, "there is no such process, or it has ended; `ps -e` lists those there are"),
+    (Errno::EACCES, "this process is not yours to look into; ask as root, or for one of your own"),
 ];

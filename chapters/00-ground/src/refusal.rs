@@ -93,6 +93,11 @@ impl Error for Refusal {
     }
 }
 
+/// The errno of a call that the standard library made.
+pub(crate) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
 /// Names the call on its way out: for results whose error is an errno.
 pub trait Refused<T> {
     /// `call` says which call it was and on what; `help` what may be said about each errno.
@@ -118,7 +123,7 @@ impl<T> Refused<T> for nix::Result<T> {
 
 impl<T> Refused<T> for std::io::Result<T> {
     fn refused(self, call: impl FnOnce() -> String, help: Help) -> anyhow::Result<T> {
-        self.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))).refused(call, help)
+        self.map_err(|error| errno(&error)).refused(call, help)
     }
 }
 

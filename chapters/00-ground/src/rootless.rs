@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getgid, getuid};
 
 use crate::capability;
-use crate::refusal::Refusal;
+use crate::refusal::{self, Refusal};
 
 // ANCHOR: enter
 /// Makes sure that the calling process may create namespaces. With CAP_SYS_ADMIN it already may.
@@ -51,7 +51,7 @@ pub fn unshare_user() -> Result<()> {
     ] {
         let path = format!("/proc/self/{file}");
         fs::write(&path, line)
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+            .map_err(|error| refusal::errno(&error))
             .map_err(refused(format!("write({path:?})")))?;
     }
     Ok(())

@@ -121,11 +121,8 @@ unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
 // ANCHOR_END: clone3
 
 const HELP: Help = &[
-    (
-        Errno::EPERM,
-        "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here",
-    ),
-    (Errno::ENOSPC, "a limit is reached: `sysctl user` shows them, one for each kind of namespace"),
+    namespace::TAKES_CAPABILITY,
+    namespace::LIMIT_REACHED,
     (
         Errno::ENOSYS,
         "it takes kernel 5.3, and no seccomp filter that hides clone3, as containers may have",

@@ -29,11 +29,8 @@ pub fn unshare(flags: CloneFlags) -> Result<()> {
 // ANCHOR_END: unshare
 
 const UNSHARE: Help = &[
-    (
-        Errno::EPERM,
-        "new namespaces take CAP_SYS_ADMIN; `cargo run -p ch00-ground` shows what is allowed here",
-    ),
-    (Errno::ENOSPC, "a limit is reached: `sysctl user` shows them, one for each kind of namespace"),
+    namespace::TAKES_CAPABILITY,
+    namespace::LIMIT_REACHED,
     (
         Errno::EINVAL,
         "this kernel lacks a namespace, or the caller has made a PID namespace already",
