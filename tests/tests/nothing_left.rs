@@ -9,7 +9,7 @@ use harness::program::PATIENCE;
 use harness::{Role, claim};
 
 /// What the chapters can be asked to do, and be interrupted in.
-const RUNS: [&[&str]; 8] = [
+const RUNS: [&[&str]; 11] = [
     &["ch00-ground", "--json"],
     &["ch01-uts", "--quiet", "sleep", SECONDS],
     &["ch01-uts", "--quiet", "no-such-command"],
@@ -29,6 +29,18 @@ const RUNS: [&[&str]; 8] = [
         SECONDS,
     ],
     &["ch03-pid", "--quiet", "--init", "--unshare", "no-such-command"],
+    &["ch04-mount", "--quiet", "sleep", SECONDS],
+    &["ch04-mount", "--quiet", "--volume", "/etc:/deep/below:ro", "no-such-command"],
+    &[
+        "ch04-mount",
+        "--quiet",
+        "--leak",
+        "--",
+        "sh",
+        "-c",
+        "mount -t tmpfs none /mnt; exec sleep $0",
+        SECONDS,
+    ],
 ];
 
 /// Stands for how long a command sleeps: a moment, or long enough to be found.

@@ -8,7 +8,7 @@ use ch00_ground::refusal::Refused;
 use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 
-use crate::mountinfo::Mount;
+use ch00_ground::mountinfo::Mount;
 
 /// Which versions this machine has mounted.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]

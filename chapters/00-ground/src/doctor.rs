@@ -8,20 +8,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ch00_ground::facts::plain_table;
+use ch00_ground::mountinfo::{self, Mount};
 use ch00_ground::{capability, namespace};
 use nix::sys::utsname::uname;
 use nix::unistd::{User, getuid};
 use serde::Serialize;
 
 use crate::cgroup::{self, Hierarchy, Mode};
-use crate::mountinfo::{self, Mount};
 use crate::probe::{self, Answer};
 
 /// The programs that the book's pages call, and the package of each in Debian.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("hostname", "hostname"),
     ("ipcs", "util-linux"),
     ("lsns", "util-linux"),
+    ("mount", "mount"),
     ("pgrep", "procps"),
     ("ps", "procps"),
     ("strace", "strace"),

@@ -2,7 +2,6 @@
 
 mod cgroup;
 mod doctor;
-mod mountinfo;
 mod probe;
 
 use std::io::{Write, stdout};

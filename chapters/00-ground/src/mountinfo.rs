@@ -3,21 +3,29 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::refusal::Refused;
 use anyhow::Result;
-use ch00_ground::refusal::Refused;
 
 /// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The folder of the file system that is mounted, as seen from the file system's own root.
     pub root: PathBuf,
+    /// Where it is mounted, as seen from the reading process's root.
     pub mount_point: PathBuf,
     /// `shared:N`, `master:N`, `unbindable`: none of them means private.
     pub propagation: Vec<String>,
+    /// Its type, as in `/proc/filesystems`.
     pub file_system: String,
+    /// The options of the file system itself, which all of its mounts share.
     pub super_options: Vec<String>,
 }
 
 /// All mounts of the calling process, in the order in which they were made.
+///
+/// # Errors
+///
+/// When there is no `/proc`.
 pub fn read() -> Result<Vec<Mount>> {
     let path = "/proc/self/mountinfo";
     let bytes = fs::read(path).refused(|| format!("open({path:?})"), &[])?;

@@ -1,0 +1,62 @@
+//! A `/dev` of the container's own: `null(4)`, `random(4)`, `pts(4)`, `shm_overview(7)`.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::Result;
+use ch00_ground::refusal::Refused;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::symlinkat;
+
+use crate::tree::{Attribute, Tree};
+
+/// The devices that every program may count on, and that give away nothing of the machine.
+const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+
+/// Names that lead into `/proc`, and to the terminals of the container.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+// ANCHOR: mount
+/// Mounts a new `/dev` on `place`.
+pub fn mount(place: OwnedFd) -> Result<()> {
+    use Attribute::{NoDev, NoExec, NoSuid};
+    let dev = Tree::new("tmpfs", &[("mode", "755"), ("size", "64k")], &[NoSuid, NoDev, NoExec])?;
+    dev.attach(place)?;
+    let at = |name: &str, flags| {
+        openat(&dev, name, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o644))
+            .refused(|| format!("openat(\"/dev/{name}\")"), &[])
+    };
+    for name in DEVICES {
+        // In a user namespace mknod(2) is refused: who could make a device could read any disk. But
+        // a device that is there can be bound.
+        let host = Tree::bind(&Path::new("/dev").join(name))?;
+        host.restrict(&[NoSuid, NoExec])?;
+        host.attach(at(name, OFlag::O_CREAT | OFlag::O_EXCL)?)?;
+    }
+    for (name, target) in LINKS {
+        symlinkat(target, &dev, name).refused(|| format!("symlinkat(\"/dev/{name}\")"), &[])?;
+    }
+    for (name, kind, options) in [
+        ("pts", "devpts", &[("ptmxmode", "666"), ("mode", "620")][..]),
+        ("shm", "tmpfs", &[("mode", "1777"), ("size", "64m")]),
+        ("mqueue", "mqueue", &[]),
+    ] {
+        mkdirat(&dev, name, Mode::from_bits_truncate(0o755))
+            .refused(|| format!("mkdirat(\"/dev/{name}\")"), &[])?;
+        // A terminal is a device that must work: no NoDev for pts.
+        let attributes: &[_] = match kind {
+            "devpts" => &[NoSuid, NoExec],
+            _ => &[NoSuid, NoDev, NoExec],
+        };
+        Tree::new(kind, options, attributes)?.attach(at(name, OFlag::O_PATH)?)?;
+    }
+    Ok(())
+}
+// ANCHOR_END: mount

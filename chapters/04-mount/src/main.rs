@@ -1,0 +1,120 @@
+//! The experiment: a command that sees files, processes and devices of its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use ch00_ground::facts::Facts;
+use ch00_ground::mountinfo::{self, Mount};
+use ch00_ground::{refusal, rootless};
+use ch01_uts::{exec, hostname, set_hostname, spawn};
+use ch04_mount::{Root, Volume, enter_stage, make_private};
+use clap::Parser;
+use nix::sched::CloneFlags;
+
+/// Runs a command in a mount namespace of its own, with another root.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The host name inside.
+    #[arg(long, value_name = "NAME", default_value = "box")]
+    hostname: String,
+    /// The folder with the root file system; without it, a fresh one that has the machine's
+    /// programs, read-only.
+    #[arg(long, value_name = "FOLDER")]
+    rootfs: Option<PathBuf>,
+    /// Mount a file or folder of the machine inside; with `:ro`, read-only.
+    #[arg(long = "volume", value_name = "HOST:INSIDE[:ro]")]
+    volumes: Vec<Volume>,
+    /// Change to the new root by chroot instead of pivot_root.
+    #[arg(long)]
+    chroot: bool,
+    /// Keep the old root, and leave the mounts shared, on a stage that shares them with nobody
+    /// else; tell what got out.
+    #[arg(long, conflicts_with_all = ["rootfs", "volumes", "chroot"])]
+    leak: bool,
+    /// Print nothing but what the command prints.
+    #[arg(long)]
+    quiet: bool,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, default_value = "/bin/sh")]
+    command: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    refusal::main(|| run(&Args::parse()))
+}
+
+// ANCHOR: run
+fn run(args: &Args) -> Result<u8> {
+    rootless::enter(args.quiet)?;
+    if args.leak {
+        enter_stage()?;
+    }
+    let outside = facts()?;
+    let before = mountinfo::read()?;
+
+    let flags = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID;
+    let child = spawn(flags | CloneFlags::CLONE_NEWNS, || {
+        set_hostname(&args.hostname)?;
+        if !args.leak {
+            make_private()?;
+            change_root(args)?;
+        }
+        if !args.quiet {
+            writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;
+        }
+        exec(&args.command)
+    })?;
+    let status = child.wait()?;
+
+    if args.leak && !args.quiet {
+        tell_leaks(&before)?;
+    }
+    Ok(status)
+}
+
+fn change_root(args: &Args) -> Result<()> {
+    let root = match &args.rootfs {
+        Some(folder) => Root::of_folder(folder)?,
+        None => Root::of_host()?,
+    };
+    root.populate()?;
+    for volume in &args.volumes {
+        volume.mount(&root)?;
+    }
+    if args.chroot { root.chroot() } else { root.pivot() }
+}
+// ANCHOR_END: run
+
+fn tell_leaks(before: &[Mount]) -> Result<()> {
+    let leaks: Vec<_> =
+        mountinfo::read()?.into_iter().filter(|mount| !before.contains(mount)).collect();
+    if leaks.is_empty() {
+        writeln!(stdout(), "\nback outside: nothing is mounted that was not before")?;
+    }
+    for Mount { file_system, mount_point, .. } in leaks {
+        writeln!(
+            stdout(),
+            "\nback outside: there is a {file_system} on {}",
+            mount_point.display()
+        )?;
+    }
+    Ok(())
+}
+
+/// What the calling process sees of files and processes.
+fn facts() -> Result<Facts> {
+    let mounts = mountinfo::read()?;
+    let root = mounts.iter().rfind(|mount| mount.mount_point == Path::new("/"));
+    let processes = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    Ok(Facts::take()?
+        .with("host name", hostname()?)
+        .with("processes in /proc", processes.count())
+        .with("mounts", mounts.len())
+        .with("root", root.map_or("-", |root| &root.file_system)))
+}

@@ -1,0 +1,246 @@
+//! A new root, what is mounted below it, and the change to it: `pivot_root(2)`, `openat2(2)`.
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use ch00_ground::refusal::{Help, Refused};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{chroot, fchdir, pivot_root, symlinkat};
+
+use crate::tree::{Attribute, Tree};
+
+/// The root of a file system that is to become `/`.
+pub struct Root {
+    tree: Tree,
+    /// Whether it is ours alone, so that folders to mount on may be made in it.
+    fresh: bool,
+}
+
+impl Root {
+    // ANCHOR: of_host
+    /// A fresh tmpfs with the programs and settings of the machine, read-only, and nothing else of
+    /// it: no home, no `/var`, no `/run`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::new`] and [`Tree::bind`].
+    pub fn of_host() -> Result<Root> {
+        use Attribute::{NoDev, NoSuid, ReadOnly};
+        let tree = Tree::new("tmpfs", &[("mode", "755")], &[NoSuid, NoDev])?;
+        let root = Root { fresh: true, ..Root::of_tree(tree)? };
+        for name in ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+            let host = Path::new("/").join(name);
+            // On most systems /bin is a link to /usr/bin by now.
+            if let Ok(target) = fs::read_link(&host) {
+                symlinkat(&target, &root, name).refused(|| format!("symlinkat({name:?})"), &[])?;
+            } else if host.is_dir() {
+                let tree = Tree::bind(&host)?;
+                tree.restrict(&[ReadOnly, NoSuid, NoDev])?;
+                tree.attach(root.make_folder(name)?)?;
+            }
+        }
+        for name in ["proc", "dev", "tmp"] {
+            root.make_folder(name)?;
+        }
+        Tree::new("tmpfs", &[("mode", "1777")], &[NoSuid, NoDev])?.attach(root.find("tmp")?)?;
+        Ok(root)
+    }
+    // ANCHOR_END: of_host
+
+    // ANCHOR: of_folder
+    /// The root file system in the folder `path`.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT, ENOTDIR or EACCES when there is no such folder for you; and when it lies on a mount
+    /// with noexec.
+    pub fn of_folder(path: &Path) -> Result<Root> {
+        folder(path)?;
+        let tree = Tree::bind(path)?;
+        tree.restrict(&[Attribute::NoDev])?;
+        Root::of_tree(tree)
+    }
+
+    /// The root file system `tree`, which is mounted on `/` from here on. That hides nothing yet:
+    /// paths begin at the root that a process has, and not at what is mounted on it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::attach`]; and when it is mounted with noexec.
+    pub fn of_tree(tree: Tree) -> Result<Root> {
+        let flags = fstatvfs(&tree).refused(|| "fstatvfs(rootfs)".into(), &[])?.flags();
+        ensure!(
+            !flags.contains(FsFlags::ST_NOEXEC),
+            "nothing can be executed in this root file system: it is on a mount with noexec; \
+             copy it elsewhere (`findmnt -o TARGET,OPTIONS` shows where)"
+        );
+        tree.attach(folder(Path::new("/"))?)?;
+        Ok(Root { tree, fresh: false })
+    }
+    // ANCHOR_END: of_folder
+
+    // ANCHOR: populate
+    /// Mounts what programs expect to find in any root: `/proc`, of the PID namespace that the
+    /// caller is in, and `/dev`.
+    ///
+    /// A real runtime also hides parts of `/proc` (`/proc/kcore`, `/proc/sysrq-trigger`) from a
+    /// container whose root is the machine's root.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT when the root file system has no folder for one of them; EPERM as for [`Tree::new`].
+    pub fn populate(&self) -> Result<()> {
+        use Attribute::{NoDev, NoExec, NoSuid};
+        // First of all: in a user namespace a new /proc is only allowed while the old one is there
+        // to be seen.
+        Tree::new("proc", &[], &[NoSuid, NoDev, NoExec])?.attach(self.find("proc")?)?;
+        crate::dev::mount(self.find("dev")?)
+    }
+    // ANCHOR_END: populate
+
+    // ANCHOR: find
+    /// The file or folder at `path` in this root, to mount on. Links in the path, and `..`, lead
+    /// where they would if this were `/` already: never out of it.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT when there is none, ELOOP for a link of `/proc`.
+    pub fn find(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(self, path, how)
+            .refused(|| format!("openat2({path:?}, RESOLVE_IN_ROOT)"), FIND)
+            .with_context(|| format!("cannot find {} in the root file system", path.display()))
+    }
+    // ANCHOR_END: find
+
+    /// The folder at `path` in this root; made, with those above it, if the root is ours.
+    ///
+    /// # Errors
+    ///
+    /// As for [`find`](Root::find), and ENOTDIR when a file is in the way.
+    pub fn make_folder(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        if !self.fresh {
+            return self.find(path);
+        }
+        let mut made = PathBuf::from("/");
+        for component in path.components() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::RootDir | Component::CurDir => continue,
+                _ => bail!("cannot mount on {}: there must be no `..` in it", path.display()),
+            };
+            let parent = self.find(&made)?;
+            made.push(name);
+            made_or_there(mkdirat(parent, name, Mode::from_bits_truncate(0o755)))
+                .refused(|| format!("mkdirat({made:?})"), MAKE)
+                .with_context(|| format!("cannot mount on {}", path.display()))?;
+        }
+        self.find(path)
+    }
+
+    /// The file at `path` in this root; made, empty, if the root is ours.
+    ///
+    /// # Errors
+    ///
+    /// As for [`make_folder`](Root::make_folder).
+    pub fn make_file(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
+        let path = path.as_ref();
+        if let (true, Some(parent), Some(name)) = (self.fresh, path.parent(), path.file_name()) {
+            let parent = self.make_folder(parent)?;
+            // With O_EXCL no link at this name is followed.
+            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+            made_or_there(openat(parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop))
+                .refused(|| format!("openat({path:?}, O_CREAT)"), MAKE)
+                .with_context(|| format!("cannot mount on {}", path.display()))?;
+        }
+        self.find(path)
+    }
+
+    // ANCHOR: pivot
+    /// Makes this the root of the mount namespace and of every process in it, and lets go of the
+    /// old one: not one of its mounts can be reached any more.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL when the mounts are shared: [`make_private`](crate::make_private) comes before this.
+    pub fn pivot(self) -> Result<()> {
+        let pivot = || {
+            fchdir(&self).refused(|| "fchdir(rootfs)".into(), &[])?;
+            // The old root is put on the same folder, on top of the new one. So there needs to be
+            // no folder for it.
+            pivot_root(".", ".").refused(|| "pivot_root(\".\", \".\")".into(), PIVOT)?;
+            // Here `.` is what lies on top. Detached: it is still in use elsewhere, and busy.
+            umount2(".", MntFlags::MNT_DETACH).refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])
+        };
+        pivot().context("cannot change to the new root")
+    }
+    // ANCHOR_END: pivot
+
+    // ANCHOR: chroot
+    /// Makes this the folder at which the calling process's paths begin, and nothing more. Kept to
+    /// show what is wrong with it: [`escape`](crate::escape) gets out.
+    ///
+    /// # Errors
+    ///
+    /// EPERM without CAP_SYS_CHROOT.
+    pub fn chroot(self) -> Result<()> {
+        // Into a folder, as one does it with chroot: there is something above.
+        self.tree.attach(folder(Path::new("/tmp"))?)?;
+        fchdir(&self).refused(|| "fchdir(rootfs)".into(), &[])?;
+        chroot(".").refused(|| "chroot(\".\")".into(), &[])
+    }
+    // ANCHOR_END: chroot
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tree.as_fd()
+    }
+}
+
+/// The folder at `path`, to mount on.
+fn folder(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .refused(|| format!("open({path:?}, O_DIRECTORY)"), FOLDER)
+        .with_context(|| format!("cannot take {} for a root file system", path.display()))
+}
+
+/// What is there already is as good as made.
+fn made_or_there(answer: nix::Result<()>) -> nix::Result<()> {
+    if answer == Err(Errno::EEXIST) { Ok(()) } else { answer }
+}
+
+const FOLDER: Help = &[
+    (Errno::ENOENT, "there is no such folder; `scripts/rootfs FOLDER` makes a small one"),
+    (Errno::ENOTDIR, "a root file system is a folder here, not an image or an archive of one"),
+    (Errno::EACCES, "you may not search one of the folders above it; `namei -l` shows which"),
+];
+const FIND: Help = &[
+    (
+        Errno::ENOENT,
+        "a root file system has folders to mount on, proc and dev at least; `scripts/rootfs FOLDER` makes a small one",
+    ),
+    (Errno::EACCES, "its folders must be open to you: owned by you, or with x for everybody"),
+    (Errno::ENOTDIR, "a file is in the way"),
+];
+const MAKE: Help = &[
+    (
+        Errno::EROFS,
+        "in the folders of the machine nothing can be made to mount on; take a path outside of them",
+    ),
+    (Errno::ENOTDIR, "a file is in the way"),
+];
+const PIVOT: Help = &[(
+    Errno::EINVAL,
+    "the mounts are shared with other namespaces; they must be made private first",
+)];

@@ -1,0 +1,150 @@
+//! A mount before it is anywhere: made, restricted, and only then attached.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ch00_ground::refusal::{Help, Refused};
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+
+use crate::calls;
+
+/// What a mount forbids, whatever the files on it say: `mount_setattr(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// Nothing on it can be written.
+    ReadOnly,
+    /// Set-user-ID bits and file capabilities give nothing.
+    NoSuid,
+    /// Device files do not lead to their devices.
+    NoDev,
+    /// Nothing on it can be executed.
+    NoExec,
+}
+
+impl Attribute {
+    fn bits(attributes: &[Attribute]) -> u64 {
+        let bit = |attribute: &Attribute| match attribute {
+            Attribute::ReadOnly => libc::MOUNT_ATTR_RDONLY,
+            Attribute::NoSuid => libc::MOUNT_ATTR_NOSUID,
+            Attribute::NoDev => libc::MOUNT_ATTR_NODEV,
+            Attribute::NoExec => libc::MOUNT_ATTR_NOEXEC,
+        };
+        attributes.iter().map(bit).sum()
+    }
+}
+
+/// A mount, or a tree of them, that hangs nowhere: no path leads to it. It is gone with its
+/// descriptor, unless it is [attached](Tree::attach) before.
+pub struct Tree {
+    mount: OwnedFd,
+    /// For messages.
+    name: String,
+}
+
+impl Tree {
+    // ANCHOR: new
+    /// A new file system of type `kind`, with options as in `/proc/filesystems` and `mount(8)`; an
+    /// empty value is a flag.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV for a type that the kernel does not know; EINVAL for an option that the type does
+    /// not; EPERM for one that a user namespace may not mount, and for a `/proc` where a part of
+    /// the present one is hidden, as in an outer container.
+    pub fn new(kind: &str, options: &[(&str, &str)], attributes: &[Attribute]) -> Result<Tree> {
+        let text = |text: &str| CString::new(text).context("a mount option has a NUL byte in it");
+        let make = || {
+            let fs = calls::fsopen(&text(kind)?).refused(|| format!("fsopen({kind:?})"), NEW)?;
+            for (key, value) in [("source", kind)].iter().chain(options) {
+                let value = if value.is_empty() { None } else { Some(text(value)?) };
+                calls::fsconfig(&fs, &text(key)?, value.as_deref())
+                    .refused(|| format!("fsconfig({kind:?}, {key:?}, {value:?})"), &[])?;
+            }
+            calls::fsmount(&fs, Attribute::bits(attributes))
+                .refused(|| format!("fsmount({kind:?})"), NEW)
+        };
+        let mount = make().with_context(|| format!("cannot make a new {kind}"))?;
+        Ok(Tree { mount, name: kind.to_owned() })
+    }
+    // ANCHOR_END: new
+
+    // ANCHOR: bind
+    /// What is at `path` now, with all that is mounted below: what `mount --rbind` mounts.
+    ///
+    /// All of it, since in a user namespace the kernel gives no part of a tree that it got from
+    /// outside: a mount may be there to hide what is below it.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT, EACCES, ENOTDIR as for `open(2)`.
+    pub fn bind(path: &Path) -> Result<Tree> {
+        let name = path.display().to_string();
+        let mount = calls::open_tree(AT_FDCWD, path)
+            .refused(|| format!("open_tree({path:?}, OPEN_TREE_CLONE | AT_RECURSIVE)"), BIND)
+            .with_context(|| format!("cannot bind {name}"))?;
+        Ok(Tree { mount, name })
+    }
+    // ANCHOR_END: bind
+
+    // ANCHOR: restrict
+    /// Forbids more, on every mount of the tree; what was forbidden stays so.
+    ///
+    /// `mount(2)` needs a second call for this too: a bind mount takes over the attributes of the
+    /// mount it copies, and the flags given with MS_BIND are ignored without a word. Here there is
+    /// no moment in which the tree is visible and still writable.
+    ///
+    /// # Errors
+    ///
+    /// EPERM without CAP_SYS_ADMIN.
+    pub fn restrict(&self, attributes: &[Attribute]) -> Result<()> {
+        let change = libc::mount_attr {
+            attr_set: Attribute::bits(attributes),
+            attr_clr: 0,
+            propagation: 0,
+            userns_fd: 0,
+        };
+        calls::mount_setattr(self, &change)
+            .refused(|| format!("mount_setattr({:?}, {attributes:?})", self.name), SETATTR)
+            .with_context(|| format!("cannot restrict {}", self.name))
+    }
+    // ANCHOR_END: restrict
+
+    // ANCHOR: attach
+    /// Mounts it on the file or folder that `place` is.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL when one is a file and the other a folder, and when the place is in another mount
+    /// namespace than the caller.
+    pub fn attach(&self, place: impl AsFd) -> Result<()> {
+        calls::move_mount(self, place)
+            .refused(|| format!("move_mount({:?})", self.name), ATTACH)
+            .with_context(|| format!("cannot mount {}", self.name))
+    }
+    // ANCHOR_END: attach
+}
+
+impl AsFd for Tree {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+}
+
+const NEW: Help = &[
+    (Errno::ENODEV, "this kernel does not know it; `cat /proc/filesystems` lists what it does"),
+    (
+        Errno::EPERM,
+        "inside another container a part of /proc is hidden, and then no new one may be mounted; run outside of it",
+    ),
+    (Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides the new mount calls"),
+];
+const BIND: Help = &[
+    (Errno::ENOENT, "there is nothing at this path"),
+    (Errno::EACCES, "you may not search one of the folders above it; `namei -l` shows which"),
+];
+const SETATTR: Help =
+    &[(Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides mount_setattr")];
+const ATTACH: Help = &[(Errno::ENOTDIR, "a folder is mounted on a folder, and a file on a file")];

@@ -1,0 +1,73 @@
+//! A file or folder of the machine at a place in the new root.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Result, ensure};
+
+use crate::root::Root;
+use crate::tree::{Attribute, Tree};
+
+/// What to mount where: `HOST:INSIDE`, or `HOST:INSIDE:ro` for a file or folder that cannot be
+/// written to inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    host: PathBuf,
+    inside: PathBuf,
+    read_only: bool,
+}
+
+impl FromStr for Volume {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Volume> {
+        let (paths, read_only) = match text.strip_suffix(":ro") {
+            Some(paths) => (paths, true),
+            None => (text, false),
+        };
+        let parts: Vec<_> = paths.split(':').collect();
+        ensure!(
+            matches!(parts[..], [host, inside] if !host.is_empty() && Path::new(inside).is_absolute()),
+            "a volume is HOST:/INSIDE or HOST:/INSIDE:ro, and neither path has a colon in it"
+        );
+        Ok(Volume { host: parts[0].into(), inside: parts[1].into(), read_only })
+    }
+}
+
+// ANCHOR: mount
+impl Volume {
+    /// Mounts it in `root`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::bind`] and [`Root::make_folder`].
+    pub fn mount(&self, root: &Root) -> Result<()> {
+        let tree = Tree::bind(&self.host)?;
+        tree.restrict(&[Attribute::NoSuid, Attribute::NoDev])?;
+        if self.read_only {
+            tree.restrict(&[Attribute::ReadOnly])?;
+        }
+        tree.attach(if self.host.is_dir() {
+            root.make_folder(&self.inside)?
+        } else {
+            root.make_file(&self.inside)?
+        })
+    }
+}
+// ANCHOR_END: mount
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let volume = |text: &str| text.parse::<Volume>();
+        let plain = Volume { host: "a b".into(), inside: "/c\nd".into(), read_only: false };
+        assert_eq!(volume("a b:/c\nd").unwrap(), plain);
+        assert_eq!(volume("a b:/c\nd:ro").unwrap(), Volume { read_only: true, ..plain });
+        for wrong in ["", "/a", ":/b", "/a:", "/a:b", "/a:/b:rw", "/a:/b:/c", "/a:ro"] {
+            assert!(volume(wrong).is_err(), "{wrong}");
+        }
+    }
+}

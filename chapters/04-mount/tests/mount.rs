@@ -1,0 +1,427 @@
+//! The claims of chapter 4, each tried from outside: in `/proc/PID/mountinfo`, and on the files.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use harness::program::{children, differing, folder};
+use harness::{Output, Role, Running, claim};
+use tempfile::TempDir;
+
+const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
+
+fn main() -> ExitCode {
+    let userns: &[&str] = &["userns"];
+    let busybox: &[&str] = &["userns", "busybox"];
+    let claims = vec![
+        claim!(four_namespaces_differ).needs(userns),
+        claim!(nothing_shows_outside_where_mounts_are_shared).needs(userns),
+        claim!(with_shared_mounts_it_leaks_onto_the_stage_alone).needs(userns),
+        claim!(proc_shows_the_processes_inside).needs(userns),
+        claim!(the_old_root_is_gone).needs(userns),
+        claim!(each_mount_forbids_what_it_can).needs(userns),
+        claim!(the_machine_cannot_be_written_to).needs(userns),
+        claim!(devices_work_and_no_others).needs(userns),
+        claim!(shared_memory_queues_and_terminals_are_new).needs(userns),
+        claim!(a_root_by_chroot_is_escaped).needs(userns),
+        claim!(a_root_by_pivot_is_not).needs(userns),
+        claim!(a_root_file_system_may_be_anywhere).needs(busybox),
+        claim!(what_is_written_stays_in_its_folder).needs(busybox),
+        claim!(links_in_the_way_lead_nowhere_outside).needs(busybox),
+        claim!(a_link_to_a_place_inside_is_followed_there).needs(busybox),
+        claim!(without_folders_to_mount_on_it_is_refused).needs(userns),
+        claim!(what_is_no_folder_is_refused).needs(userns),
+        claim!(a_closed_folder_is_refused).only(Role::User).needs(&["userns", "nobody"]),
+        claim!(a_mount_with_noexec_is_refused).needs(userns),
+        claim!(volumes_are_mounted).needs(userns),
+        claim!(volumes_that_cannot_be_mounted_are_refused).needs(userns),
+        claim!(a_proc_that_is_partly_hidden_forbids_a_new_one).needs(userns),
+        claim!(status_passes).needs(userns),
+        claim!(the_script_makes_a_whole_root_or_none).needs(busybox),
+    ];
+    harness::main(PACKAGE, claims)
+}
+
+/// A container that waits, and its first process.
+fn start(role: Role, flags: &[&str]) -> (Running, u32) {
+    let mut args = vec!["--quiet"];
+    args.extend(flags);
+    args.extend(["--", "sh", "-c", "echo ready; exec sleep 60"]);
+    let mut running = role.start("ch04-mount", &args);
+    assert_eq!(running.line(), "ready");
+    let first = children(running.pid())[0];
+    (running, first)
+}
+
+fn quiet(role: Role, flags: &[&str], script: &str) -> Output {
+    let mut args = vec!["--quiet"];
+    args.extend(flags);
+    args.extend(["--", "sh", "-c", script]);
+    role.run("ch04-mount", &args)
+}
+
+/// The lines of a process's mountinfo, as fields.
+fn mounts(pid: u32) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    text.lines().map(|line| line.split(' ').map(ToOwned::to_owned).collect()).collect()
+}
+
+/// The attributes of the mount at `place`, without those that say nothing here.
+fn attributes(pid: u32, place: &str) -> String {
+    let mounts = mounts(pid);
+    let found: Vec<_> = mounts.iter().filter(|mount| mount[4] == place).collect();
+    assert_eq!(found.len(), 1, "{place}: {found:?}");
+    found[0][5].split(',').filter(|word| !word.contains("atime")).collect::<Vec<_>>().join(",")
+}
+
+/// A folder in which `role` may write.
+fn scratch(role: Role) -> TempDir {
+    let folder = tempfile::Builder::new().prefix("ch04 test\n").tempdir().unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    chown(&folder, Some(role.uid()), Some(role.uid())).ok();
+    folder
+}
+
+/// A root file system that `role` has made: below a folder with a blank and a newline in its name.
+fn rootfs(role: Role) -> (TempDir, String) {
+    let folder = scratch(role);
+    let path = folder.path().join("root").to_str().unwrap().to_owned();
+    let script = Path::new(PACKAGE).join("../../scripts/rootfs");
+    let output = role.run(script.to_str().unwrap(), &[&path]);
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    (folder, path)
+}
+
+/// `command` on a machine where all mounts are shared, as systemd has them.
+fn on_shared_mounts(role: Role, script: &str) -> Output {
+    let user: &[&str] = if role == Role::Root { &[] } else { &["--user", "--map-root-user"] };
+    let mut args = user.to_vec();
+    args.extend(["--mount", "--propagation", "shared", "sh", "-c", script]);
+    role.run("unshare", &args)
+}
+
+fn four_namespaces_differ(role: Role) {
+    let (running, first) = start(role, &[]);
+    assert_eq!(differing(running.pid(), first), ["ipc", "mnt", "pid", "uts"]);
+}
+
+fn nothing_shows_outside_where_mounts_are_shared(role: Role) {
+    let output = on_shared_mounts(
+        role,
+        "cat /proc/self/mountinfo; echo =; \
+         ch04-mount --quiet -- sh -c 'mount -t tmpfs none /tmp; echo ready; exec sleep 60' | { \
+         read ready; cat /proc/self/mountinfo; echo =; pkill -KILL -P $$ ch04-mount; }; \
+         cat /proc/self/mountinfo",
+    );
+    let states: Vec<_> = output.stdout.split("=\n").collect();
+    assert_eq!(states.len(), 3, "{output:?}");
+    assert!(states[0].contains(" shared:"), "{}", states[0]);
+    assert_eq!(states[0], states[1], "while it ran");
+    assert_eq!(states[0], states[2], "after its end");
+}
+
+fn with_shared_mounts_it_leaks_onto_the_stage_alone(role: Role) {
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let script = "mount -t tmpfs none /mnt; echo ready; exec sleep 60";
+    let mut running = role.start("ch04-mount", &["--quiet", "--leak", "--", "sh", "-c", script]);
+    assert_eq!(running.line(), "ready");
+    assert_eq!(attributes(running.pid(), "/mnt"), "rw");
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+    let told = role.run("ch04-mount", &["--leak", "--", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    assert!(told.stdout.ends_with("\n\nback outside: there is a tmpfs on /mnt\n"), "{told:?}");
+    let told = role.run("ch04-mount", &["--leak", "true"]);
+    assert!(told.stdout.ends_with("nothing is mounted that was not before\n"), "{told:?}");
+}
+
+fn proc_shows_the_processes_inside(role: Role) {
+    let output = quiet(role, &[], "cd /proc; echo [0-9]*; sleep 1 & echo [0-9]*");
+    assert_eq!(output.stdout, "1\n1 2\n");
+}
+
+fn the_old_root_is_gone(role: Role) {
+    let (_running, first) = start(role, &[]);
+    let mounts = mounts(first);
+    let roots: Vec<_> = mounts.iter().filter(|mount| mount[4] == "/").collect();
+    assert_eq!(roots.len(), 1, "{roots:?}");
+    let ours = |place: &str| {
+        ["/", "/tmp", "/proc", "/dev"].contains(&place)
+            || ["/usr", "/etc", "/bin", "/sbin", "/lib", "/dev/"]
+                .iter()
+                .any(|start| place.starts_with(start))
+    };
+    let foreign: Vec<_> = mounts.iter().filter(|mount| !ours(&mount[4])).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    // Nor can anybody who is told to go there by a descriptor: it has none.
+    let root = fs::metadata(format!("/proc/{first}/root")).unwrap();
+    assert_ne!(root.dev(), fs::metadata("/").unwrap().dev());
+}
+
+fn each_mount_forbids_what_it_can(role: Role) {
+    let (_running, first) = start(role, &[]);
+    for (place, expected) in [
+        ("/", "rw,nosuid,nodev"),
+        ("/usr", "ro,nosuid,nodev"),
+        ("/etc", "ro,nosuid,nodev"),
+        ("/tmp", "rw,nosuid,nodev"),
+        ("/proc", "rw,nosuid,nodev,noexec"),
+        ("/dev", "rw,nosuid,nodev,noexec"),
+        ("/dev/null", "rw,nosuid,noexec"),
+        ("/dev/pts", "rw,nosuid,noexec"),
+        ("/dev/shm", "rw,nosuid,nodev,noexec"),
+        ("/dev/mqueue", "rw,nosuid,nodev,noexec"),
+    ] {
+        assert_eq!(attributes(first, place), expected, "{place}");
+    }
+}
+
+fn the_machine_cannot_be_written_to(role: Role) {
+    // By access(2), since a test that is red should not write to the machine's /usr.
+    let output = quiet(role, &[], "for d in /usr /etc /tmp /; do [ -w $d ] && echo $d; done");
+    assert_eq!(output.stdout, "/tmp\n/\n");
+}
+
+fn devices_work_and_no_others(role: Role) {
+    let output = quiet(
+        role,
+        &[],
+        "echo x > /dev/null && head -c 3 /dev/zero | od -An -tx1; head -c 8 /dev/urandom | wc -c; \
+         echo x > /dev/full || echo full; mknod /tmp/zero c 1 5 && head -c 1 /tmp/zero",
+    );
+    assert_eq!(output.stdout, " 00 00 00\n8\nfull\n");
+    let refused = match role {
+        Role::Root => "cannot open '/tmp/zero' for reading: Permission denied",
+        Role::User => "mknod: /tmp/zero: Operation not permitted",
+    };
+    assert!(output.stderr.contains(refused), "{}", output.stderr);
+}
+
+fn shared_memory_queues_and_terminals_are_new(role: Role) {
+    let script = "echo x > /dev/shm/x; ls /dev/shm /dev/mqueue /dev/pts; ls /dev/fd | head -1";
+    let output = quiet(role, &[], script);
+    assert_eq!(output.stdout, "/dev/mqueue:\n\n/dev/pts:\nptmx\n\n/dev/shm:\nx\n0\n");
+}
+
+/// Runs chapter 4's break-out inside, which prints what `/` is then.
+fn attempt(role: Role, flags: &[&str]) -> (Output, String) {
+    let escape = format!("{}:/escape:ro", folder().join("ch04-escape").display());
+    let mut args = vec!["--quiet", "--volume", &escape];
+    args.extend(flags);
+    args.extend(["--", "/escape", "stat", "-c", "%d:%i", "/"]);
+    let root = fs::metadata("/").unwrap();
+    (role.run("ch04-mount", &args), format!("{}:{}\n", root.dev(), root.ino()))
+}
+
+fn a_root_by_chroot_is_escaped(role: Role) {
+    let (output, root) = attempt(role, &["--chroot"]);
+    assert_eq!((output.status, output.stdout), (0, root), "{}", output.stderr);
+}
+
+fn a_root_by_pivot_is_not(role: Role) {
+    let (output, _) = attempt(role, &[]);
+    assert_eq!(output.stderr, "escape: cannot escape: above this root there is nothing\n");
+    assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+}
+
+fn a_root_file_system_may_be_anywhere(role: Role) {
+    let (folder, path) = rootfs(role);
+    symlink(&path, folder.path().join("link")).unwrap();
+    let ways =
+        [PathBuf::from(&path), folder.path().join("link"), folder.path().join("root/../root/")];
+    for way in &ways {
+        let output = quiet(role, &["--rootfs", way.to_str().unwrap()], "echo /*; ps | wc -l");
+        assert_eq!(output.stdout, "/bin /dev /etc /proc /root /sys /tmp\n4\n", "{output:?}");
+    }
+    let mut command = role.command("ch04-mount");
+    command.args(["--quiet", "--rootfs", "root", "cat", "/etc/hosts"]).current_dir(&folder);
+    assert!(command.output().unwrap().stdout.starts_with(b"127.0.0.1 localhost\n"));
+}
+
+fn what_is_written_stays_in_its_folder(role: Role) {
+    let (folder, path) = rootfs(role);
+    let output = quiet(role, &["--rootfs", &path], "echo kept > /file; echo gone > /dev/shm/file");
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(folder.path().join("root/file")).unwrap(), "kept\n");
+    assert_eq!(fs::read_dir(folder.path().join("root/dev")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path().join("root/proc")).unwrap().count(), 0);
+}
+
+fn links_in_the_way_lead_nowhere_outside(role: Role) {
+    let (folder, path) = rootfs(role);
+    let outside = folder.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    for target in [outside.as_path(), Path::new("../outside"), Path::new("/proc/self/cwd")] {
+        let proc = Path::new(&path).join("proc");
+        _ = fs::remove_dir(&proc);
+        _ = fs::remove_file(&proc);
+        symlink(target, &proc).unwrap();
+        let output = quiet(role, &["--rootfs", &path], "true");
+        assert!(
+            output.stderr.starts_with(
+                "ch04-mount: cannot find proc in the root file system: \
+                 openat2(\"proc\", RESOLVE_IN_ROOT): E"
+            ),
+            "{output:?}"
+        );
+        assert_eq!(output.status, 125);
+    }
+}
+
+fn a_link_to_a_place_inside_is_followed_there(role: Role) {
+    let (folder, path) = rootfs(role);
+    // The same path is there outside as well.
+    let place = folder.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let inside = Path::new(&path).join(place.strip_prefix("/").unwrap());
+    fs::create_dir_all(&inside).unwrap();
+    fs::remove_dir(Path::new(&path).join("proc")).unwrap();
+    symlink(&place, Path::new(&path).join("proc")).unwrap();
+    let (_running, first) = start(role, &["--rootfs", &path]);
+    let escaped = place.to_str().unwrap().replace(' ', "\\040").replace('\n', "\\012");
+    assert_eq!(attributes(first, &escaped), "rw,nosuid,nodev,noexec");
+}
+
+fn without_folders_to_mount_on_it_is_refused(role: Role) {
+    let folder = scratch(role);
+    let path = folder.path().to_str().unwrap();
+    for missing in ["proc", "dev"] {
+        let output = quiet(role, &["--rootfs", path], "true");
+        assert_eq!(
+            output.stderr,
+            format!(
+                "ch04-mount: cannot find {missing} in the root file system: \
+                 openat2(\"{missing}\", RESOLVE_IN_ROOT): ENOENT: No such file or directory\n  \
+                 help: a root file system has folders to mount on, proc and dev at least; \
+                 `scripts/rootfs FOLDER` makes a small one\n"
+            )
+        );
+        assert_eq!(output.status, 125);
+        fs::create_dir(folder.path().join(missing)).unwrap();
+    }
+    let output = quiet(role, &["--rootfs", path], "true");
+    assert_eq!(output.status, 127, "{output:?}");
+    // Nothing was made in it.
+    assert_eq!(fs::read_dir(folder.path().join("dev")).unwrap().count(), 0);
+}
+
+fn what_is_no_folder_is_refused(role: Role) {
+    for (path, errno) in [("/no-such-folder", "ENOENT"), ("/etc/passwd", "ENOTDIR")] {
+        let output = quiet(role, &["--rootfs", path], "true");
+        let start = format!(
+            "ch04-mount: cannot take {path} for a root file system: open({path:?}, O_DIRECTORY): {errno}: "
+        );
+        assert!(output.stderr.starts_with(&start), "{output:?}");
+        assert_eq!(output.stderr.lines().count(), 2);
+        assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+    }
+}
+
+fn a_closed_folder_is_refused(role: Role) {
+    let folder = scratch(Role::Root);
+    let path = folder.path().to_str().unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
+    let output = quiet(role, &["--rootfs", path], "true");
+    assert!(output.stderr.contains("openat2(\"proc\", RESOLVE_IN_ROOT): EACCES"), "{output:?}");
+    assert!(output.stderr.contains("\n  help: its folders must be open to you"), "{output:?}");
+    assert_eq!(output.status, 125);
+}
+
+fn a_mount_with_noexec_is_refused(role: Role) {
+    let output = on_shared_mounts(
+        role,
+        "mount -t tmpfs -o noexec none /mnt && mkdir /mnt/proc /mnt/dev && ch04-mount --quiet --rootfs /mnt true",
+    );
+    assert!(
+        output.stderr.starts_with(
+            "ch04-mount: nothing can be executed in this root file system: it is on a mount with noexec; "
+        ),
+        "{output:?}"
+    );
+    assert_eq!(output.status, 125);
+}
+
+fn volumes_are_mounted(role: Role) {
+    let folder = scratch(role);
+    let path = folder.path().to_str().unwrap();
+    fs::write(folder.path().join("file"), "content\n").unwrap();
+    let writable = format!("{path}:/deep/below");
+    let read_only = format!("{path}:/etc-like:ro");
+    let file = format!("{path}/file:/deep/file:ro");
+    let output = quiet(
+        role,
+        &["--volume", &writable, "--volume", &read_only, "--volume", &file],
+        "cat /deep/file; echo new > /deep/below/new; echo x > /etc-like/no; echo x > /deep/file",
+    );
+    assert_eq!(output.stdout, "content\n", "{output:?}");
+    assert_eq!(output.stderr.matches("Read-only file system").count(), 2, "{output:?}");
+    assert_eq!(fs::read_to_string(folder.path().join("new")).unwrap(), "new\n");
+    assert!(!folder.path().join("no").exists());
+}
+
+fn volumes_that_cannot_be_mounted_are_refused(role: Role) {
+    for (volume, message) in [
+        (
+            "/no-such:/x",
+            "cannot bind /no-such: open_tree(\"/no-such\", OPEN_TREE_CLONE | AT_RECURSIVE): ENOENT: ",
+        ),
+        ("/tmp:/usr/no-such", "cannot mount on /usr/no-such: mkdirat(\"/usr/no-such\"): EROFS: "),
+        ("/tmp:/etc/passwd", "cannot mount /tmp: move_mount(\"/tmp\"): EINVAL: "),
+        (
+            "/tmp:/etc/passwd/x",
+            "cannot mount on /etc/passwd/x: mkdirat(\"/etc/passwd/x\"): ENOTDIR: ",
+        ),
+        ("/tmp:/x/../y", "cannot mount on /x/../y: there must be no `..` in it"),
+    ] {
+        let output = quiet(role, &["--volume", volume], "true");
+        assert!(output.stderr.starts_with(&format!("ch04-mount: {message}")), "{output:?}");
+        assert_eq!((output.status, output.stdout.as_str()), (125, ""), "{volume}");
+    }
+    let output = role.run("ch04-mount", &["--volume", "/tmp", "true"]);
+    assert!(output.stderr.contains("a volume is HOST:/INSIDE"), "{output:?}");
+    assert_eq!(output.status, 2);
+}
+
+fn a_proc_that_is_partly_hidden_forbids_a_new_one(role: Role) {
+    // As an outer container has it. Who is root in no user namespace may do it all the same.
+    let script = "mount --bind /dev/null /proc/version; \
+                  unshare --user --map-root-user ch04-mount --quiet true";
+    let output = on_shared_mounts(role, script);
+    assert!(
+        output.stderr.starts_with("ch04-mount: cannot make a new proc: fsmount(\"proc\"): EPERM: "),
+        "{output:?}"
+    );
+    assert!(output.stderr.contains("\n  help: inside another container a part of /proc"));
+    assert_eq!(output.status, 125);
+}
+
+fn status_passes(role: Role) {
+    for (script, status) in [("exit 7", 7), ("no-such-command", 127), ("kill -KILL $$", 0)] {
+        let output = quiet(role, &[], script);
+        assert_eq!((output.status, output.stdout.as_str()), (status, ""), "{script}");
+    }
+    let output = role.run("ch04-mount", &["--quiet", "no-such-command"]);
+    assert_eq!(output.status, 127);
+    assert!(output.stderr.starts_with("ch04-mount: cannot run no-such-command: "));
+}
+
+fn the_script_makes_a_whole_root_or_none(role: Role) {
+    let (folder, path) = rootfs(role);
+    let script = Path::new(PACKAGE).join("../../scripts/rootfs");
+    let script = script.to_str().unwrap();
+    let output = role.run(script, &[&path]);
+    assert_eq!(
+        (output.status, output.stderr),
+        (1, format!("rootfs: {path} is there, and is no empty folder; take another name\n"))
+    );
+    let output = role.run(script, &["/no-such-folder/root"]);
+    assert!(
+        output.stderr.ends_with("rootfs: cannot write to /no-such-folder; take another folder\n")
+    );
+    assert_eq!(output.status, 1);
+    for wrong in [&[][..], &["--help"], &["a", "b"]] {
+        assert_eq!(role.run(script, wrong).status, 2);
+    }
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["root"]);
+}
