@@ -9,7 +9,7 @@ use harness::program::PATIENCE;
 use harness::{Role, claim};
 
 /// What the chapters can be asked to do, and be interrupted in.
-const RUNS: [&[&str]; 11] = [
+const RUNS: [&[&str]; 13] = [
     &["ch00-ground", "--json"],
     &["ch01-uts", "--quiet", "sleep", SECONDS],
     &["ch01-uts", "--quiet", "no-such-command"],
@@ -41,6 +41,8 @@ const RUNS: [&[&str]; 11] = [
         "mount -t tmpfs none /mnt; exec sleep $0",
         SECONDS,
     ],
+    &["ch05-user", "--quiet", "sleep", SECONDS],
+    &["ch05-user", "--quiet", "--powers"],
 ];
 
 /// Stands for how long a command sleeps: a moment, or long enough to be found.

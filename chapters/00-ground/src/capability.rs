@@ -64,6 +64,22 @@ pub fn effective() -> Result<u64> {
         .context("CapEff is no number")
 }
 
+/// The names of those in the bit set `capabilities`.
+pub fn names(capabilities: u64) -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| holds(capabilities, name)).collect()
+}
+
+/// The bit set `capabilities` in words: its names, or those that it lacks where they are fewer.
+pub fn describe(capabilities: u64) -> String {
+    let (held, lacking) = (names(capabilities), names(!capabilities));
+    match (held.len(), lacking.len()) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => "all".to_owned(),
+        (few, many) if few < many => held.join(", "),
+        _ => format!("all but {}", lacking.join(", ")),
+    }
+}
+
 /// Whether the bit set `capabilities` holds the one called `name`.
 pub fn holds(capabilities: u64, name: &str) -> bool {
     NAMES.iter().position(|known| *known == name).is_some_and(|bit| capabilities & 1 << bit != 0)

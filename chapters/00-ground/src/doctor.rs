@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use ch00_ground::facts::plain_table;
 use ch00_ground::mountinfo::{self, Mount};
-use ch00_ground::{capability, namespace};
+use ch00_ground::{capability, namespace, subid};
 use nix::sys::utsname::uname;
 use nix::unistd::{User, getuid};
 use serde::Serialize;
@@ -18,11 +18,13 @@ use crate::cgroup::{self, Hierarchy, Mode};
 use crate::probe::{self, Answer};
 
 /// The programs that the book's pages call, and the package of each in Debian.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 10] = [
     ("hostname", "hostname"),
     ("ipcs", "util-linux"),
     ("lsns", "util-linux"),
     ("mount", "mount"),
+    ("newgidmap", "uidmap"),
+    ("newuidmap", "uidmap"),
     ("pgrep", "procps"),
     ("ps", "procps"),
     ("strace", "strace"),
@@ -51,6 +53,8 @@ pub struct Report {
     uid: u32,
     user: Option<String>,
     capabilities: Vec<&'static str>,
+    #[serde(skip)]
+    effective: u64,
     /// `none`, `strict` or `filter`: the last is what an outer container has.
     seccomp: &'static str,
     settings: BTreeMap<String, String>,
@@ -102,10 +106,8 @@ pub fn examine() -> Result<Report> {
         kernel: system.release().display().to_string(),
         machine: system.machine().display().to_string(),
         uid: getuid().as_raw(),
-        capabilities: capability::NAMES
-            .into_iter()
-            .filter(|name| capability::holds(effective, name))
-            .collect(),
+        capabilities: capability::names(effective),
+        effective,
         seccomp: seccomp(),
         settings: settings(),
         namespaces: namespaces.collect::<Result<_>>()?,
@@ -113,8 +115,8 @@ pub fn examine() -> Result<Report> {
         hierarchies,
         root_propagation: propagation_of_root(&mounts),
         overlay: probe::overlay()?,
-        subordinate_uids: subordinate_ids("/etc/subuid", user.as_deref()),
-        subordinate_gids: subordinate_ids("/etc/subgid", user.as_deref()),
+        subordinate_uids: subordinate_ids("/etc/subuid"),
+        subordinate_gids: subordinate_ids("/etc/subgid"),
         user,
         tools: TOOLS.iter().map(|(name, _)| (*name, find_in_path(name))).collect(),
         findings: Vec::new(),
@@ -156,18 +158,10 @@ fn propagation_of_root(mounts: &[Mount]) -> String {
     .to_owned()
 }
 
-/// Lines are `name:start:count`, the name a user's or a uid: `subuid(5)`.
-fn subordinate_ids(path: &str, user: Option<&str>) -> Vec<String> {
-    let uid = getuid().to_string();
-    let range = |line: &str| {
-        let mut fields = line.split(':');
-        let owner = fields.next()?;
-        let (start, count): (u64, u64) =
-            (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
-        (count > 0 && (Some(owner) == user || owner == uid))
-            .then(|| format!("{start}-{}", start + count - 1))
-    };
-    fs::read_to_string(path).unwrap_or_default().lines().filter_map(range).collect()
+/// `start-end` of each range.
+fn subordinate_ids(path: &str) -> Vec<String> {
+    let text = |(start, count)| format!("{start}-{}", start + (count - 1));
+    subid::ranges(path, getuid()).into_iter().map(text).collect()
 }
 
 fn find_in_path(name: &str) -> Option<PathBuf> {
@@ -285,19 +279,14 @@ fn findings(report: &Report) -> Vec<Finding> {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing: Vec<_> = capability::NAMES
-            .into_iter()
-            .filter(|name| !self.capabilities.contains(name))
-            .collect();
-        let capabilities = match (self.capabilities.len(), missing.len()) {
-            (0, _) => "no capabilities".to_owned(),
-            (_, 0) => "all capabilities".to_owned(),
-            (_, 1..=4) => format!("all capabilities but {}", missing.join(", ")),
-            (held, _) => format!("{held} of {} capabilities", capability::NAMES.len()),
-        };
         writeln!(f, "kernel         {} {}", self.kernel, self.machine)?;
         let user = self.user.as_deref().unwrap_or("a uid without a name");
-        writeln!(f, "you            {user} (uid {}), {capabilities}", self.uid)?;
+        writeln!(
+            f,
+            "you            {user} (uid {}), capabilities: {}",
+            self.uid,
+            capability::describe(self.effective)
+        )?;
         writeln!(f, "seccomp        {}", self.seccomp)?;
         for (name, value) in &self.settings {
             // The limits are many and seldom low.

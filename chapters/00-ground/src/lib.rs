@@ -23,3 +23,5 @@ pub mod namespace;
 pub mod refusal;
 #[cfg(target_os = "linux")]
 pub mod rootless;
+#[cfg(target_os = "linux")]
+pub mod subid;

@@ -11,7 +11,7 @@ use ch00_ground::facts::Facts;
 use ch00_ground::mountinfo::{self, Mount};
 use ch00_ground::{refusal, rootless};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
-use ch04_mount::{Root, Volume, enter_stage, make_private};
+use ch04_mount::{Root, Tree, Volume, enter_stage, make_private};
 use clap::Parser;
 use nix::sched::CloneFlags;
 
@@ -79,7 +79,7 @@ fn run(args: &Args) -> Result<u8> {
 
 fn change_root(args: &Args) -> Result<()> {
     let root = match &args.rootfs {
-        Some(folder) => Root::of_folder(folder)?,
+        Some(folder) => Root::of_tree(Tree::of_folder(folder)?)?,
         None => Root::of_host()?,
     };
     root.populate()?;

@@ -4,13 +4,12 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use ch00_ground::refusal::{Help, Refused};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chroot, fchdir, pivot_root, symlinkat};
 
 use crate::tree::{Attribute, Tree};
@@ -53,37 +52,19 @@ impl Root {
     }
     // ANCHOR_END: of_host
 
-    // ANCHOR: of_folder
-    /// The root file system in the folder `path`.
+    // ANCHOR: of_tree
+    /// The root file system `tree`, which is mounted on `/` from here on: a mount must hang
+    /// somewhere before others can hang on it and before it can become the root. That hides
+    /// nothing yet. Paths begin at the root that a process has, and not at what is mounted on it.
     ///
     /// # Errors
     ///
-    /// ENOENT, ENOTDIR or EACCES when there is no such folder for you; and when it lies on a mount
-    /// with noexec.
-    pub fn of_folder(path: &Path) -> Result<Root> {
-        folder(path)?;
-        let tree = Tree::bind(path)?;
-        tree.restrict(&[Attribute::NoDev])?;
-        Root::of_tree(tree)
-    }
-
-    /// The root file system `tree`, which is mounted on `/` from here on. That hides nothing yet:
-    /// paths begin at the root that a process has, and not at what is mounted on it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Tree::attach`]; and when it is mounted with noexec.
+    /// As for [`Tree::attach`].
     pub fn of_tree(tree: Tree) -> Result<Root> {
-        let flags = fstatvfs(&tree).refused(|| "fstatvfs(rootfs)".into(), &[])?.flags();
-        ensure!(
-            !flags.contains(FsFlags::ST_NOEXEC),
-            "nothing can be executed in this root file system: it is on a mount with noexec; \
-             copy it elsewhere (`findmnt -o TARGET,OPTIONS` shows where)"
-        );
         tree.attach(folder(Path::new("/"))?)?;
         Ok(Root { tree, fresh: false })
     }
-    // ANCHOR_END: of_folder
+    // ANCHOR_END: of_tree
 
     // ANCHOR: populate
     /// Mounts what programs expect to find in any root: `/proc`, of the PID namespace that the
@@ -211,8 +192,7 @@ impl AsFd for Root {
 /// The folder at `path`, to mount on.
 fn folder(path: &Path) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .refused(|| format!("open({path:?}, O_DIRECTORY)"), FOLDER)
-        .with_context(|| format!("cannot take {} for a root file system", path.display()))
+        .refused(|| format!("open({path:?}, O_DIRECTORY)"), &[])
 }
 
 /// What is there already is as good as made.
@@ -220,11 +200,6 @@ fn made_or_there(answer: nix::Result<()>) -> nix::Result<()> {
     if answer == Err(Errno::EEXIST) { Ok(()) } else { answer }
 }
 
-const FOLDER: Help = &[
-    (Errno::ENOENT, "there is no such folder; `scripts/rootfs FOLDER` makes a small one"),
-    (Errno::ENOTDIR, "a root file system is a folder here, not an image or an archive of one"),
-    (Errno::EACCES, "you may not search one of the folders above it; `namei -l` shows which"),
-];
 const FIND: Help = &[
     (
         Errno::ENOENT,

@@ -4,10 +4,12 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ch00_ground::refusal::{Help, Refused};
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::calls;
 
@@ -85,9 +87,38 @@ impl Tree {
         let mount = calls::open_tree(AT_FDCWD, path)
             .refused(|| format!("open_tree({path:?}, OPEN_TREE_CLONE | AT_RECURSIVE)"), BIND)
             .with_context(|| format!("cannot bind {name}"))?;
-        Ok(Tree { mount, name })
+        let tree = Tree { mount, name };
+        // The copy of a shared mount is its peer: what is mounted on one would show on the other.
+        tree.change("MS_PRIVATE", libc::mount_attr { propagation: libc::MS_PRIVATE, ..NONE })?;
+        Ok(tree)
     }
     // ANCHOR_END: bind
+
+    // ANCHOR: of_folder
+    /// The root file system in the folder `path`. A folder is no mount, and a new root must be one:
+    /// hence the bind.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT, ENOTDIR or EACCES when there is no such folder for you; and when it lies on a mount
+    /// with noexec.
+    pub fn of_folder(path: &Path) -> Result<Tree> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = open(path, flags, Mode::empty())
+            .refused(|| format!("open({path:?}, O_DIRECTORY)"), FOLDER)
+            .with_context(|| format!("cannot take {} for a root file system", path.display()))?;
+        let flags = fstatvfs(folder).refused(|| format!("fstatvfs({path:?})"), &[])?.flags();
+        ensure!(
+            !flags.contains(FsFlags::ST_NOEXEC),
+            "nothing can be executed in {}: it is on a mount with noexec, as \
+             `findmnt --target FOLDER` shows; copy it elsewhere",
+            path.display()
+        );
+        let tree = Tree::bind(path)?;
+        tree.restrict(&[Attribute::NoDev])?;
+        Ok(tree)
+    }
+    // ANCHOR_END: of_folder
 
     // ANCHOR: restrict
     /// Forbids more, on every mount of the tree; what was forbidden stays so.
@@ -100,17 +131,16 @@ impl Tree {
     ///
     /// EPERM without CAP_SYS_ADMIN.
     pub fn restrict(&self, attributes: &[Attribute]) -> Result<()> {
-        let change = libc::mount_attr {
-            attr_set: Attribute::bits(attributes),
-            attr_clr: 0,
-            propagation: 0,
-            userns_fd: 0,
-        };
-        calls::mount_setattr(self, &change)
-            .refused(|| format!("mount_setattr({:?}, {attributes:?})", self.name), SETATTR)
-            .with_context(|| format!("cannot restrict {}", self.name))
+        let attr_set = Attribute::bits(attributes);
+        self.change(&format!("{attributes:?}"), libc::mount_attr { attr_set, ..NONE })
     }
     // ANCHOR_END: restrict
+
+    fn change(&self, what: &str, change: libc::mount_attr) -> Result<()> {
+        calls::mount_setattr(self, &change)
+            .refused(|| format!("mount_setattr({:?}, {what})", self.name), SETATTR)
+            .with_context(|| format!("cannot restrict {}", self.name))
+    }
 
     // ANCHOR: attach
     /// Mounts it on the file or folder that `place` is.
@@ -133,6 +163,10 @@ impl AsFd for Tree {
     }
 }
 
+/// No change at all.
+const NONE: libc::mount_attr =
+    libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+
 const NEW: Help = &[
     (Errno::ENODEV, "this kernel does not know it; `cat /proc/filesystems` lists what it does"),
     (
@@ -148,3 +182,8 @@ const BIND: Help = &[
 const SETATTR: Help =
     &[(Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides mount_setattr")];
 const ATTACH: Help = &[(Errno::ENOTDIR, "a folder is mounted on a folder, and a file on a file")];
+const FOLDER: Help = &[
+    (Errno::ENOENT, "there is no such folder; `scripts/rootfs FOLDER` makes a small one"),
+    (Errno::ENOTDIR, "a root file system is a folder here, not an image or an archive of one"),
+    (Errno::EACCES, "you may not search one of the folders above it; `namei -l` shows which"),
+];

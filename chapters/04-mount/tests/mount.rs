@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         claim!(a_closed_folder_is_refused).only(Role::User).needs(&["userns", "nobody"]),
         claim!(a_mount_with_noexec_is_refused).needs(userns),
         claim!(volumes_are_mounted).needs(userns),
+        claim!(a_read_only_volume_is_so_in_all_its_mounts).needs(userns),
         claim!(volumes_that_cannot_be_mounted_are_refused).needs(userns),
         claim!(a_proc_that_is_partly_hidden_forbids_a_new_one).needs(userns),
         claim!(status_passes).needs(userns),
@@ -229,8 +230,9 @@ fn a_root_file_system_may_be_anywhere(role: Role) {
     let ways =
         [PathBuf::from(&path), folder.path().join("link"), folder.path().join("root/../root/")];
     for way in &ways {
-        let output = quiet(role, &["--rootfs", way.to_str().unwrap()], "echo /*; ps | wc -l");
-        assert_eq!(output.stdout, "/bin /dev /etc /proc /root /sys /tmp\n4\n", "{output:?}");
+        let output =
+            quiet(role, &["--rootfs", way.to_str().unwrap()], "echo /*; cat /proc/1/comm; :");
+        assert_eq!(output.stdout, "/bin /dev /etc /proc /root /sys /tmp\nsh\n", "{output:?}");
     }
     let mut command = role.command("ch04-mount");
     command.args(["--quiet", "--rootfs", "root", "cat", "/etc/hosts"]).current_dir(&folder);
@@ -333,7 +335,7 @@ fn a_mount_with_noexec_is_refused(role: Role) {
     );
     assert!(
         output.stderr.starts_with(
-            "ch04-mount: nothing can be executed in this root file system: it is on a mount with noexec; "
+            "ch04-mount: nothing can be executed in /mnt: it is on a mount with noexec, "
         ),
         "{output:?}"
     );
@@ -358,13 +360,34 @@ fn volumes_are_mounted(role: Role) {
     assert!(!folder.path().join("no").exists());
 }
 
+fn a_read_only_volume_is_so_in_all_its_mounts(role: Role) {
+    let folder = scratch(role);
+    let path = folder.path().to_str().unwrap();
+    fs::create_dir(folder.path().join("below")).unwrap();
+    let output = on_shared_mounts(
+        role,
+        &format!(
+            "mount -t tmpfs none '{path}/below' && \
+             ch04-mount --quiet --volume '{path}:/v:ro' -- sh -c 'echo x > /v/below/x'; \
+             ls '{path}/below'"
+        ),
+    );
+    assert_eq!(output.stdout, "", "{output:?}");
+    assert!(output.stderr.contains("Read-only file system"), "{output:?}");
+}
+
 fn volumes_that_cannot_be_mounted_are_refused(role: Role) {
+    let closed = scratch(role);
+    let closed = format!("{}:/closed:ro", closed.path().display());
     for (volume, message) in [
         (
             "/no-such:/x",
             "cannot bind /no-such: open_tree(\"/no-such\", OPEN_TREE_CLONE | AT_RECURSIVE): ENOENT: ",
         ),
-        ("/tmp:/usr/no-such", "cannot mount on /usr/no-such: mkdirat(\"/usr/no-such\"): EROFS: "),
+        (
+            "/tmp:/closed/no-such",
+            "cannot mount on /closed/no-such: mkdirat(\"/closed/no-such\"): EROFS: ",
+        ),
         ("/tmp:/etc/passwd", "cannot mount /tmp: move_mount(\"/tmp\"): EINVAL: "),
         (
             "/tmp:/etc/passwd/x",
@@ -372,7 +395,7 @@ fn volumes_that_cannot_be_mounted_are_refused(role: Role) {
         ),
         ("/tmp:/x/../y", "cannot mount on /x/../y: there must be no `..` in it"),
     ] {
-        let output = quiet(role, &["--volume", volume], "true");
+        let output = quiet(role, &["--volume", &closed, "--volume", volume], "true");
         assert!(output.stderr.starts_with(&format!("ch04-mount: {message}")), "{output:?}");
         assert_eq!((output.status, output.stdout.as_str()), (125, ""), "{volume}");
     }

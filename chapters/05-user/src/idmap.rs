@@ -1,0 +1,60 @@
+//! A mount on which files belong to somebody else: `mount_setattr(2)`, "ID-mapped mounts".
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+
+use anyhow::{Context, Result};
+use ch00_ground::refusal::{Help, Refused};
+use ch01_uts::spawn;
+use ch04_mount::Tree;
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::unistd::pause;
+
+use crate::Maps;
+
+// ANCHOR: idmap
+/// Makes what belongs to an id inside `maps` belong to that id in a container with these maps: files
+/// of root to the container's root. Nothing changes on the disk, and what the container's root
+/// writes through this mount belongs to root there.
+///
+/// # Errors
+///
+/// EPERM for who has no CAP_SYS_ADMIN in the user namespace in which the file system was mounted;
+/// EINVAL when it cannot be done with this type of file system, or before kernel 5.12.
+pub fn idmap(tree: &Tree, maps: &Maps) -> Result<()> {
+    // The kernel takes the maps from a user namespace. One that lives as long as this call will do.
+    let holder = spawn(CloneFlags::CLONE_NEWUSER, || {
+        loop {
+            pause();
+        }
+    })?;
+    maps.write(holder.pid())?;
+    let path = format!("/proc/{}/ns/user", holder.pid());
+    let namespace = File::open(&path).refused(|| format!("open({path:?})"), &[])?;
+    let change = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    let (fd, flags) = (tree.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
+    let size = size_of_val(&change);
+    // SAFETY: the change lives until the call returns, and its own size goes with it.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const change, size)
+    };
+    Errno::result(answer)
+        .refused(|| "mount_setattr(rootfs, MOUNT_ATTR_IDMAP)".into(), HELP)
+        .context("cannot map the owners of the root file system")?;
+    Ok(())
+}
+// ANCHOR_END: idmap
+
+const HELP: Help = &[
+    (
+        Errno::EINVAL,
+        "this type of file system cannot do it; with --no-idmap its files belong to nobody inside",
+    ),
+    (Errno::EPERM, "the file system was mounted outside of this user namespace; use --no-idmap"),
+];
