@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use harness::program::PATIENCE;
@@ -45,6 +46,8 @@ const RUNS: [&[&str]; 13] = [
     &["ch05-user", "--quiet", "--powers"],
 ];
 
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Stands for how long a command sleeps: a moment, or long enough to be found.
 const SECONDS: &str = "SECONDS";
 
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
 /// After an ordinary end, and after a kill at 40 moments, 0.25 ms apart: from before the program's
 /// first line to after its last.
 fn nothing_is_left(role: Role) {
+    // One role after the other: what this process has just forked for one is nobody's leftover.
+    let _alone = ALONE.lock();
     let before = Machine::now(role);
     for run in RUNS {
         role.run(run[0], &args(run, "0.05"));
