@@ -2,7 +2,7 @@
 //! programs that are started from outside and looked at from outside.
 //!
 //! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
-//! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo"` (or `all`) makes a failure of every
+//! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo subids"` (or `all`) makes a failure of every
 //! skip for one of these reasons.
 
 pub mod program;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nix::unistd::getuid;
+use nix::unistd::{User, getuid};
 
 pub use program::{Output, Running};
 
@@ -117,6 +117,20 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
         }
         // Whose test programs run as another user has no cargo there.
         "cargo" => find("cargo").is_none().then(|| ("cargo", "needs cargo in PATH".to_owned())),
+        // More ids than one's own: `nobody` seldom has any.
+        "subids" => {
+            let user = User::from_uid(role.uid().into())
+                .ok()
+                .flatten()
+                .map_or(String::new(), |user| user.name);
+            let has = |file: &str| {
+                std::fs::read_to_string(file).is_ok_and(|text| {
+                    text.lines().any(|line| line.starts_with(&format!("{user}:")))
+                })
+            };
+            let can = has("/etc/subuid") && has("/etc/subgid") && find("newuidmap").is_some();
+            (!can).then(|| ("subids", "needs newuidmap, and ids set aside for the user".to_owned()))
+        }
         // Also in the role of root.
         "nobody" => closed(Role::User),
         tool => find(tool).is_none().then(|| ("tools", format!("needs {tool} in PATH"))),

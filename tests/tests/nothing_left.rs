@@ -160,5 +160,10 @@ fn chapter_processes(role: Role) -> BTreeSet<String> {
             && harness::program::status_line(pid.parse().unwrap(), "Uid").split(' ').next()
                 == Some(role.uid().to_string().as_str())
     };
-    pids().filter(is_ours).collect()
+    // With what it runs, for the message.
+    let with_command = |pid: String| {
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        format!("{pid}: {}", command.replace('\0', " "))
+    };
+    pids().filter(is_ours).map(with_command).collect()
 }

@@ -188,7 +188,7 @@ fn findings(report: &Report) -> Vec<Finding> {
         let answer = &user.in_user_namespace;
         find(
             format!("user namespaces: {}", refused(answer)),
-            if powerful { "chapters 5 and 10" } else { "chapters 1 to 6 and 10" }.into(),
+            if powerful { "chapters 5, 6 and 10" } else { "chapters 1 to 6 and 10" }.into(),
             answer.help.as_deref().unwrap_or("run as root (sudo), or in a virtual machine"),
         );
     }
@@ -214,8 +214,10 @@ fn findings(report: &Report) -> Vec<Finding> {
         };
         // Each of these is one of the flags that later chapters combine.
         let blocks = match namespace.name {
-            "uts" => "chapters 1 to 3 and 10".to_owned(),
-            "ipc" => "chapters 2, 3 and 10".to_owned(),
+            "uts" => "chapters 1 to 6 and 10".to_owned(),
+            "ipc" => "chapters 2 to 6 and 10".to_owned(),
+            "pid" => "chapters 3 to 6 and 10".to_owned(),
+            "mnt" => "chapters 4 to 6 and 10".to_owned(),
             "time" => "the clocks of chapter 3".to_owned(),
             _ => format!("chapters {} and 10", namespace.chapter),
         };

@@ -80,7 +80,7 @@ fn a_limit_is_found_with_what_it_blocks_and_its_cure(role: Role) {
         finding["what"],
         "uts namespace: unshare(CLONE_NEWUTS): ENOSPC: No space left on device"
     );
-    assert_eq!(finding["blocks"], "chapters 1 to 3 and 10");
+    assert_eq!(finding["blocks"], "chapters 1 to 6 and 10");
     assert_eq!(finding["cure"], "raise user.max_uts_namespaces, which is 0 in this user namespace");
 }
 

@@ -51,8 +51,6 @@ impl Root {
         Ok(root)
     }
     // ANCHOR_END: of_host
-
-    // ANCHOR: of_tree
     /// The root file system `tree`, which is mounted on `/` from here on: a mount must hang
     /// somewhere before others can hang on it and before it can become the root. That hides
     /// nothing yet. Paths begin at the root that a process has, and not at what is mounted on it.
@@ -64,7 +62,6 @@ impl Root {
         tree.attach(folder(Path::new("/"))?)?;
         Ok(Root { tree, fresh: false })
     }
-    // ANCHOR_END: of_tree
 
     // ANCHOR: populate
     /// Mounts what programs expect to find in any root: `/proc`, of the PID namespace that the
@@ -166,8 +163,6 @@ impl Root {
         pivot().context("cannot change to the new root")
     }
     // ANCHOR_END: pivot
-
-    // ANCHOR: chroot
     /// Makes this the folder at which the calling process's paths begin, and nothing more. Kept to
     /// show what is wrong with it: [`escape`](crate::escape) gets out.
     ///
@@ -180,7 +175,6 @@ impl Root {
         fchdir(&self).refused(|| "fchdir(rootfs)".into(), &[])?;
         chroot(".").refused(|| "chroot(\".\")".into(), &[])
     }
-    // ANCHOR_END: chroot
 }
 
 impl AsFd for Root {

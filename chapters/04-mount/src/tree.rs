@@ -72,8 +72,6 @@ impl Tree {
         Ok(Tree { mount, name: kind.to_owned() })
     }
     // ANCHOR_END: new
-
-    // ANCHOR: bind
     /// What is at `path` now, with all that is mounted below: what `mount --rbind` mounts.
     ///
     /// All of it, since in a user namespace the kernel gives no part of a tree that it got from
@@ -92,9 +90,6 @@ impl Tree {
         tree.change("MS_PRIVATE", libc::mount_attr { propagation: libc::MS_PRIVATE, ..NONE })?;
         Ok(tree)
     }
-    // ANCHOR_END: bind
-
-    // ANCHOR: of_folder
     /// The root file system in the folder `path`. A folder is no mount, and a new root must be one:
     /// hence the bind.
     ///
@@ -118,7 +113,6 @@ impl Tree {
         tree.restrict(&[Attribute::NoDev])?;
         Ok(tree)
     }
-    // ANCHOR_END: of_folder
 
     // ANCHOR: restrict
     /// Forbids more, on every mount of the tree; what was forbidden stays so.

@@ -33,8 +33,6 @@ impl FromStr for Volume {
         Ok(Volume { host: parts[0].into(), inside: parts[1].into(), read_only })
     }
 }
-
-// ANCHOR: mount
 impl Volume {
     /// Mounts it in `root`.
     ///
@@ -54,7 +52,6 @@ impl Volume {
         })
     }
 }
-// ANCHOR_END: mount
 
 #[cfg(test)]
 mod tests {
