@@ -219,12 +219,13 @@ impl Display for Maps {
             };
             ranges.iter().map(text).collect::<Vec<_>>().join(", ")
         };
-        write!(f, "user {}; group {}", text(&self.users), text(&self.groups))?;
-        match self.way {
-            Way::Privileged => Ok(()),
-            Way::Helpers => write!(f, " (by newuidmap and newgidmap)"),
-            Way::OwnId => write!(f, " (your own id alone)"),
-        }
+        let by = match self.way {
+            Way::Privileged => ["", ""],
+            Way::Helpers => [" (newuidmap)", " (newgidmap)"],
+            Way::OwnId => [" (your own id alone)"; 2],
+        };
+        writeln!(f, "users:  {}{}", text(&self.users), by[0])?;
+        write!(f, "groups: {}{}", text(&self.groups), by[1])
     }
 }
 
