@@ -78,7 +78,7 @@ fn attributes(pid: u32, place: &str) -> String {
 
 /// A folder in which `role` may write.
 fn scratch(role: Role) -> TempDir {
-    let folder = tempfile::Builder::new().prefix("ch04 test\n").tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("test of ch04\n").tempdir().unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     chown(&folder, Some(role.uid()), Some(role.uid())).ok();
     folder

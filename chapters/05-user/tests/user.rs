@@ -83,7 +83,7 @@ fn has_range(role: Role) -> bool {
 
 /// A root file system that `role` has made.
 fn rootfs(role: Role) -> (TempDir, String) {
-    let folder = tempfile::Builder::new().prefix("ch05 test ").tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix("test of ch05 ").tempdir().unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     chown(&folder, Some(role.uid()), Some(role.uid())).ok();
     let path = folder.path().join("root").to_str().unwrap().to_owned();
