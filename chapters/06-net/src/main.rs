@@ -1,0 +1,107 @@
+//! The experiment: a command in an empty network namespace, or at one end of a cable.
+
+use std::ffi::OsString;
+use std::io::{Read, Write, stdout};
+use std::net::Ipv4Addr;
+use std::process::{self, ExitCode};
+
+use anyhow::Result;
+use ch00_ground::facts::Facts;
+use ch00_ground::refusal::Refused;
+use ch00_ground::{capability, refusal, rootless};
+use ch01_uts::{exec, hostname, set_hostname, spawn};
+use ch02_ipc::unshare;
+use ch06_net::{Cable, Netlink};
+use clap::{Parser, ValueEnum};
+use ipnet::Ipv4Net;
+use nix::sched::CloneFlags;
+
+/// Runs a command in a network namespace of its own, with or without a cable to the outside.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// What is in the network namespace besides `lo`.
+    #[arg(long, value_enum, default_value_t = Network::None)]
+    network: Network,
+    /// The address of the cable's end inside, with the length of its network's prefix.
+    #[arg(long, value_name = "IP/BITS", default_value = "10.77.0.2/24", requires = "network")]
+    address: Ipv4Net,
+    /// The address of the end outside, and so the gateway of the inside.
+    #[arg(long, value_name = "IP", default_value = "10.77.0.1", requires = "network")]
+    gateway: Ipv4Addr,
+    /// The name of the end outside. [default: veth and the child's process id]
+    #[arg(long, value_name = "NAME", requires = "network")]
+    interface: Option<String>,
+    /// The host name inside.
+    #[arg(long, value_name = "NAME", default_value = "box")]
+    hostname: String,
+    /// Print nothing but what the command prints.
+    #[arg(long)]
+    quiet: bool,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, default_value = "/bin/sh")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Network {
+    /// Nothing.
+    None,
+    /// One end of a cable, the other end of which is outside.
+    Veth,
+}
+
+fn main() -> ExitCode {
+    refusal::main(|| run(&Args::parse()))
+}
+
+// ANCHOR: run
+const FLAGS: CloneFlags = CloneFlags::CLONE_NEWUTS
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWPID)
+    .union(CloneFlags::CLONE_NEWNET);
+
+fn run(args: &Args) -> Result<u8> {
+    let has_power_here = capability::holds(capability::effective()?, "sys_admin");
+    let veth = args.network == Network::Veth;
+    rootless::enter(args.quiet)?;
+    if veth && !has_power_here {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        if !args.quiet {
+            let pid = process::id();
+            eprintln!("not root: this end of the cable is in a network namespace of process {pid}");
+        }
+    }
+    let outside = facts()?;
+    let (mut gate, mut opener) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
+
+    let child = spawn(FLAGS, || {
+        if veth {
+            gate.read_exact(&mut [0]).refused(|| "read(pipe)".into(), &[])?;
+        }
+        set_hostname(&args.hostname)?;
+        Netlink::open()?.set_up("lo")?;
+        if veth {
+            Cable::take_end(args.address, args.gateway)?;
+        }
+        if !args.quiet {
+            writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;
+        }
+        exec(&args.command)
+    })?;
+    if !veth {
+        return child.wait();
+    }
+    let name = args.interface.clone().unwrap_or_else(|| format!("veth{}", child.pid()));
+    let address = Ipv4Net::new(args.gateway, args.address.prefix_len())?;
+    let _cable = Cable::lay(&name, child.pid(), address)?;
+    opener.write_all(&[0]).refused(|| "write(pipe)".into(), &[])?;
+    child.wait()
+}
+// ANCHOR_END: run
+
+fn facts() -> Result<Facts> {
+    let links = Netlink::open()?.links()?;
+    let links: Vec<_> = links.iter().map(ToString::to_string).collect();
+    Ok(Facts::take()?.with("interfaces", links.join("\n")).with("host name", hostname()?))
+}
