@@ -10,7 +10,7 @@ use harness::program::PATIENCE;
 use harness::{Role, claim};
 
 /// What the chapters can be asked to do, and be interrupted in.
-const RUNS: [&[&str]; 13] = [
+const RUNS: [&[&str]; 16] = [
     &["ch00-ground", "--json"],
     &["ch01-uts", "--quiet", "sleep", SECONDS],
     &["ch01-uts", "--quiet", "no-such-command"],
@@ -44,6 +44,9 @@ const RUNS: [&[&str]; 13] = [
     ],
     &["ch05-user", "--quiet", "sleep", SECONDS],
     &["ch05-user", "--quiet", "--powers"],
+    &["ch06-net", "--quiet", "sleep", SECONDS],
+    &["ch06-net", "--quiet", "--network", "veth", "sleep", SECONDS],
+    &["ch06-net", "--quiet", "--network", "veth", "--gateway", "10.78.0.1", "true"],
 ];
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -62,7 +65,8 @@ fn main() -> ExitCode {
 /// After 40 ordinary ends of each run, and after a kill at 40 moments, 0.3 ms apart: from before the
 /// program's first line to after its last.
 fn nothing_is_left(role: Role) {
-    // One role after the other: what this process has just forked for one is nobody's leftover.
+    // One role after the other: what this process has just forked for one is nobody's leftover,
+    // and root's cable is a link of the machine, for everybody to see.
     let _alone = ALONE.lock();
     let before = Machine::now();
     for run in RUNS {

@@ -18,14 +18,17 @@ use crate::cgroup::{self, Hierarchy, Mode};
 use crate::probe::{self, Answer};
 
 /// The programs that the book's pages call, and the package of each in Debian.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 13] = [
     ("hostname", "hostname"),
+    ("ip", "iproute2"),
     ("ipcs", "util-linux"),
     ("lsns", "util-linux"),
     ("mount", "mount"),
     ("newgidmap", "uidmap"),
     ("newuidmap", "uidmap"),
+    ("nsenter", "util-linux"),
     ("pgrep", "procps"),
+    ("ping", "iputils-ping"),
     ("ps", "procps"),
     ("strace", "strace"),
     ("unshare", "util-linux"),

@@ -69,10 +69,13 @@ fn run(args: &Args) -> Result<u8> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         if !args.quiet {
             let pid = process::id();
-            eprintln!("not root: this end of the cable is in a network namespace of process {pid}");
+            eprintln!(
+                "not root: the cable ends in a network namespace of process {pid}, not in the machine's"
+            );
         }
     }
     let outside = facts()?;
+    // The cable is laid from here, and there is no namespace to lay it into before there is a child.
     let (mut gate, mut opener) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
 
     let child = spawn(FLAGS, || {

@@ -233,7 +233,7 @@ fn a_user_lays_it_into_a_namespace_of_its_own(role: Role) {
     let output = role.run("ch06-net", &["--network", "veth", "true"]);
     let lines: Vec<_> = output.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    let last = "not root: this end of the cable is in a network namespace of process ";
+    let last = "not root: the cable ends in a network namespace of process ";
     assert!(lines[1].starts_with(last), "{lines:?}");
 }
 
