@@ -1,7 +1,7 @@
 //! What is in a new network namespace, and how does a packet get out of it?
 //!
 //! One interface, `lo`, and it is down. [`Netlink`] is how the kernel's network is changed: messages
-//! over a socket. With five of its verbs, a [`Cable`] joins two network namespaces.
+//! over a socket. With its verbs, a [`Cable`] joins two network namespaces.
 
 mod address;
 mod cable;

@@ -69,9 +69,7 @@ fn run(args: &Args) -> Result<u8> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         if !args.quiet {
             let pid = process::id();
-            eprintln!(
-                "not root: the cable ends in a network namespace of process {pid}, not in the machine's"
-            );
+            eprintln!("not root: the cable ends in a network namespace of process {pid}");
         }
     }
     let outside = facts()?;

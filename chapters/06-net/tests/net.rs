@@ -26,8 +26,10 @@ fn main() -> ExitCode {
         claim!(a_user_lays_it_into_a_namespace_of_its_own).only(Role::User),
         claim!(the_cable_goes_with_the_command),
         claim!(the_cable_goes_with_the_namespace),
+        claim!(killed_before_any_of_its_messages_it_leaves_nothing).needs(&["strace"]),
         claim!(two_at_once_have_two_cables),
         claim!(a_network_that_is_in_use_is_refused),
+        claim!(of_two_at_once_at_most_one_gets_the_network).needs(&["strace"]),
         claim!(both_ends_with_one_address_are_refused),
         claim!(a_name_that_is_taken_is_refused),
         claim!(a_name_that_is_none_is_refused),
@@ -259,6 +261,20 @@ fn the_cable_goes_with_the_namespace(role: Role) {
     eventually("the end of the cable", || !is_there());
 }
 
+/// There are nine, the last of which removes the cable.
+fn killed_before_any_of_its_messages_it_leaves_nothing(role: Role) {
+    let lab = lab(role);
+    let links = || ip(role, lab.pid(), &["link"]);
+    let before = links();
+    for number in 1..=10 {
+        let inject = format!("inject=sendto:signal=KILL:when={number}");
+        let strace = ["strace", "-qqo", "/dev/null", "-e", &inject];
+        let output = enter(role, lab.pid(), &[&strace, PROGRAM, &["true"]].concat());
+        assert_eq!(output.status, if number < 10 { 137 } else { 0 }, "{number}: {output:?}");
+        eventually("the end of all links", || links() == before);
+    }
+}
+
 fn two_at_once_have_two_cables(role: Role) {
     let lab = lab(role);
     let (_one, first) = start_in(role, lab.pid(), &[]);
@@ -289,6 +305,18 @@ fn a_network_that_is_in_use_is_refused(role: Role) {
         assert_eq!(up(role, lab.pid()), [format!("veth{first}")]);
         assert_ping(role, lab.pid(), "10.77.0.2");
     }
+}
+
+/// Both are held up before each message, so that they send theirs at the same time.
+fn of_two_at_once_at_most_one_gets_the_network(role: Role) {
+    let lab = lab(role);
+    let pid = lab.pid().to_string();
+    let strace = ["strace", "-qqo", "/dev/null", "-e", "inject=sendto:delay_enter=100000"];
+    let line = [&strace, PROGRAM, COMMAND].concat();
+    let line = entering(role, &pid, &line);
+    let mut both = [(); 2].map(|()| role.start("nsenter", &line));
+    // Who is refused prints nothing.
+    assert_ne!(both.each_mut().map(Running::line), ["ready", "ready"]);
 }
 
 /// Runs chapter 6 with a cable that is refused: says what it complains, with the pids of the
