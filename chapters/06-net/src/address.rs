@@ -96,4 +96,5 @@ const HELP: Help = &[
         Errno::ENETUNREACH,
         "a gateway must be in a network that is reached without one: that of an interface which is up",
     ),
+    (Errno::EINVAL, "a gateway is one host, and this is the address of all hosts in a network"),
 ];

@@ -384,6 +384,12 @@ fn a_gateway_out_of_reach_is_refused(role: Role) {
          ENETUNREACH: Network is unreachable\n  help: a gateway must be in a network that is reached \
          without one: that of an interface which is up\n"
     );
+    assert_eq!(
+        refused(role, "--gateway 10.77.0.255"),
+        "ch06-net: cannot set the default route: RTM_NEWROUTE(default via 10.77.0.255): \
+         EINVAL: Invalid argument\n  help: a gateway is one host, and this is the address of all \
+         hosts in a network\n"
+    );
 }
 
 /// The parent is held up right after the birth of its child, which is killed meanwhile.
