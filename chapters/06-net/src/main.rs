@@ -1,20 +1,21 @@
 //! The experiment: a command in an empty network namespace, or at one end of a cable.
 
 use std::ffi::OsString;
-use std::io::{Read, Write, stdout};
+use std::io::{Write, stdout};
 use std::net::Ipv4Addr;
 use std::process::{self, ExitCode};
 
 use anyhow::Result;
 use ch00_ground::facts::Facts;
-use ch00_ground::refusal::Refused;
 use ch00_ground::{capability, refusal, rootless};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
 use ch02_ipc::unshare;
+use ch05_user::Gate;
 use ch06_net::{Cable, Netlink};
 use clap::{Parser, ValueEnum};
 use ipnet::Ipv4Net;
 use nix::sched::CloneFlags;
+use nix::unistd::Pid;
 
 /// Runs a command in a network namespace of its own, with or without a cable to the outside.
 #[derive(Parser)]
@@ -73,13 +74,10 @@ fn run(args: &Args) -> Result<u8> {
         }
     }
     let outside = facts()?;
-    // The cable is laid from here, and there is no namespace to lay it into before there is a child.
-    let (mut gate, mut opener) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
+    let gate = Gate::new()?;
 
     let child = spawn(FLAGS, || {
-        if veth {
-            gate.read_exact(&mut [0]).refused(|| "read(pipe)".into(), &[])?;
-        }
+        gate.pass()?;
         set_hostname(&args.hostname)?;
         Netlink::open()?.set_up("lo")?;
         if veth {
@@ -90,14 +88,17 @@ fn run(args: &Args) -> Result<u8> {
         }
         exec(&args.command)
     })?;
-    if !veth {
-        return child.wait();
-    }
-    let name = args.interface.clone().unwrap_or_else(|| format!("veth{}", child.pid()));
-    let address = Ipv4Net::new(args.gateway, args.address.prefix_len())?;
-    let _cable = Cable::lay(&name, child.pid(), address)?;
-    opener.write_all(&[0]).refused(|| "write(pipe)".into(), &[])?;
+    // Only now is there a namespace that it can lead into; the child waits.
+    let _cable = veth.then(|| lay_cable(args, child.pid())).transpose()?;
+    gate.open()?;
     child.wait()
+}
+
+fn lay_cable(args: &Args, pid: Pid) -> Result<Cable> {
+    // No two processes that live have one number.
+    let name = args.interface.clone().unwrap_or_else(|| format!("veth{pid}"));
+    let address = Ipv4Net::new(args.gateway, args.address.prefix_len())?;
+    Cable::lay(&name, pid, address)
 }
 // ANCHOR_END: run
 
