@@ -35,7 +35,7 @@ impl Display for Link {
 }
 
 impl Netlink {
-    /// The interfaces of this network namespace, in the order of their numbers.
+    /// The interfaces of this network namespace.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Netlink {
     pub fn set_up(&self, name: &str) -> Result<()> {
         let mut message = named(name);
         message.header.flags = LinkFlags::Up;
-        // Of all its flags, this one alone is to change.
+        // Of all its flags, this one alone is to change. 0 would mean all of them.
         message.header.change_mask = LinkFlags::Up;
         self.request(SetLink(message), 0, || format!("RTM_SETLINK({name:?}, IFF_UP)"), HELP)
             .with_context(|| format!("cannot bring {name} up"))?;
