@@ -5,10 +5,11 @@
 
 mod address;
 mod cable;
-
 mod link;
 mod netlink;
+mod sys;
 
 pub use cable::Cable;
 pub use link::Link;
 pub use netlink::Netlink;
+pub use sys::mount_sys;

@@ -10,8 +10,9 @@ use ch00_ground::facts::Facts;
 use ch00_ground::{capability, refusal, rootless};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
 use ch02_ipc::unshare;
+use ch04_mount::{Root, make_private};
 use ch05_user::Gate;
-use ch06_net::{Cable, Netlink};
+use ch06_net::{Cable, Netlink, mount_sys};
 use clap::{Parser, ValueEnum};
 use ipnet::Ipv4Net;
 use nix::sched::CloneFlags;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
 const FLAGS: CloneFlags = CloneFlags::CLONE_NEWUTS
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWPID)
+    .union(CloneFlags::CLONE_NEWNS)
     .union(CloneFlags::CLONE_NEWNET);
 
 fn run(args: &Args) -> Result<u8> {
@@ -83,6 +85,11 @@ fn run(args: &Args) -> Result<u8> {
         if veth {
             Cable::take_end(args.address, args.gateway)?;
         }
+        make_private()?;
+        let root = Root::of_host()?;
+        root.populate()?;
+        mount_sys(&root)?;
+        root.pivot()?;
         if !args.quiet {
             writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;
         }

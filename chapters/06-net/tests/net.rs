@@ -1,6 +1,5 @@
 //! The claims of chapter 6, looked at from outside.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -14,9 +13,9 @@ use nix::unistd::Pid;
 
 fn main() -> ExitCode {
     let claims = vec![
-        claim!(four_namespaces_are_new),
+        claim!(five_namespaces_are_new),
         claim!(ports_and_abstract_sockets_are_private),
-        claim!(the_old_sysfs_shows_the_outside),
+        claim!(sysfs_shows_the_inside),
         claim!(loopback_is_down_at_first).needs(&["ping"]),
         claim!(loopback_is_up_and_alone),
         claim!(both_ends_are_up_and_have_their_addresses),
@@ -132,9 +131,9 @@ fn assert_ping(role: Role, pid: u32, address: &str) {
     assert_eq!(output.status, 0, "{output:?}");
 }
 
-fn four_namespaces_are_new(role: Role) {
+fn five_namespaces_are_new(role: Role) {
     let (running, first) = start_without_cable(role);
-    assert_eq!(differing(running.pid(), first), ["ipc", "net", "pid", "uts"]);
+    assert_eq!(differing(running.pid(), first), ["ipc", "mnt", "net", "pid", "uts"]);
     // Without a cable there is no need for a network outside.
     assert_eq!(namespace(running.pid(), "net"), namespace(std::process::id(), "net"));
 }
@@ -152,16 +151,12 @@ fn ports_and_abstract_sockets_are_private(role: Role) {
     }
 }
 
-/// Like `/proc` in chapter 3, it shows the namespace that it was mounted in.
-fn the_old_sysfs_shows_the_outside(role: Role) {
-    // Others may lay cables at the same time.
-    let steady = |names: String| {
-        let names = names.lines().map(str::to_owned).collect::<BTreeSet<_>>();
-        names.into_iter().filter(|name| !name.starts_with("veth")).collect::<Vec<_>>()
-    };
-    let outside = role.run("ls", &["/sys/class/net"]).stdout;
-    let inside = role.run("ch06-net", &["--quiet", "ls", "/sys/class/net"]).stdout;
-    assert_eq!(steady(inside), steady(outside));
+fn sysfs_shows_the_inside(role: Role) {
+    let output = role.run("ch06-net", &["--quiet", "ls", "/sys/class/net"]);
+    assert_eq!(output.stdout, "lo\n", "{output:?}");
+    let script = "ls /sys/class/net; [ -w /sys/kernel ] && echo writable";
+    let output = role.run("ch06-net", &["--quiet", "--network", "veth", "--", "sh", "-c", script]);
+    assert_eq!(output.stdout, "eth0\nlo\n", "{output:?}");
 }
 
 fn loopback_is_down_at_first(role: Role) {
