@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use harness::program::PATIENCE;
@@ -49,6 +49,7 @@ const RUNS: [&[&str]; 16] = [
     &["ch06-net", "--quiet", "--network", "veth", "--gateway", "10.78.0.1", "true"],
 ];
 
+static BEFORE: LazyLock<Machine> = LazyLock::new(Machine::now);
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Stands for how long a command sleeps: a moment, or long enough to be found.
@@ -59,6 +60,8 @@ fn args(run: &[&'static str], seconds: &'static str) -> Vec<&'static str> {
 }
 
 fn main() -> ExitCode {
+    // Before anything was started, be it only to look what can be tried here.
+    LazyLock::force(&BEFORE);
     harness::main(env!("CARGO_MANIFEST_DIR"), vec![claim!(nothing_is_left).needs(&["userns"])])
 }
 
@@ -68,13 +71,12 @@ fn nothing_is_left(role: Role) {
     // One role after the other: what this process has just forked for one is nobody's leftover,
     // and root's cable is a link of the machine, for everybody to see.
     let _alone = ALONE.lock();
-    let before = Machine::now();
     for run in RUNS {
         for _ in 0..40 {
             role.run(run[0], &args(run, "0"));
         }
     }
-    before.eventually_again();
+    BEFORE.eventually_again();
     for run in RUNS {
         for moment in 0..40 {
             let mut running = role.start(run[0], &args(run, "600"));
@@ -83,7 +85,7 @@ fn nothing_is_left(role: Role) {
             running.end();
         }
     }
-    before.eventually_again();
+    BEFORE.eventually_again();
 }
 
 /// What a program could leave behind.
