@@ -18,4 +18,4 @@ pub use escape::escape;
 pub use propagation::{enter_stage, make_private};
 pub use root::Root;
 pub use tree::{Attribute, Tree};
-pub use volume::Volume;
+pub use volume::{Bound, Volume};

@@ -78,13 +78,14 @@ fn run(args: &Args) -> Result<u8> {
 }
 
 fn change_root(args: &Args) -> Result<()> {
+    let volumes: Vec<_> = args.volumes.iter().map(Volume::bind).collect::<Result<_>>()?;
     let root = match &args.rootfs {
         Some(folder) => Root::of_tree(Tree::of_folder(folder)?)?,
         None => Root::of_host()?,
     };
     root.populate()?;
-    for volume in &args.volumes {
-        volume.mount(&root)?;
+    for volume in volumes {
+        volume.attach(&root)?;
     }
     if args.chroot { root.chroot() } else { root.pivot() }
 }

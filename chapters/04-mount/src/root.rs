@@ -4,12 +4,12 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ch00_ground::refusal::{Help, Refused};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{chroot, fchdir, pivot_root, symlinkat};
 
 use crate::tree::{Attribute, Tree};
@@ -35,13 +35,18 @@ impl Root {
         let root = Root { fresh: true, ..Root::of_tree(tree)? };
         for name in ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
             let host = Path::new("/").join(name);
-            // On most systems /bin is a link to /usr/bin by now.
-            if let Ok(target) = fs::read_link(&host) {
-                symlinkat(&target, &root, name).refused(|| format!("symlinkat({name:?})"), &[])?;
-            } else if host.is_dir() {
-                let tree = Tree::bind(&host)?;
-                tree.restrict(&[ReadOnly, NoSuid, NoDev])?;
-                tree.attach(root.make_folder(name)?)?;
+            match fs::read_link(&host) {
+                // On most systems /bin is a link to usr/bin by now.
+                Ok(target) if target.starts_with("usr") || target.starts_with("/usr") => {
+                    symlinkat(&target, &root, name)
+                        .refused(|| format!("symlinkat({name:?})"), &[])?;
+                }
+                _ if host.is_dir() => {
+                    let tree = Tree::bind(&host)?;
+                    tree.restrict(&[ReadOnly, NoSuid, NoDev])?;
+                    tree.attach(root.make_folder(name)?)?;
+                }
+                _ => {}
             }
         }
         for name in ["proc", "dev", "tmp"] {
@@ -52,8 +57,9 @@ impl Root {
     }
     // ANCHOR_END: of_host
     /// The root file system `tree`, which is mounted on `/` from here on: a mount must hang
-    /// somewhere before others can hang on it and before it can become the root. That hides
-    /// nothing yet. Paths begin at the root that a process has, and not at what is mounted on it.
+    /// somewhere before others can hang on it and before it can become the root. An absolute path
+    /// still begins at the root that the process has, below it. But `..` from a folder of that root
+    /// leads into the new one.
     ///
     /// # Errors
     ///
@@ -91,6 +97,17 @@ impl Root {
     /// ENOENT when there is none, ELOOP for a link of `/proc`.
     pub fn find(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
         let path = path.as_ref();
+        let found = self.resolve(path)?;
+        let id = |fd: BorrowedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+        ensure!(
+            id(found.as_fd()) != id(self.as_fd()),
+            "cannot mount on {}: it is the root itself",
+            path.display()
+        );
+        Ok(found)
+    }
+
+    fn resolve(&self, path: &Path) -> Result<OwnedFd> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -117,7 +134,7 @@ impl Root {
                 Component::RootDir | Component::CurDir => continue,
                 _ => bail!("cannot mount on {}: there must be no `..` in it", path.display()),
             };
-            let parent = self.find(&made)?;
+            let parent = self.resolve(&made)?;
             made.push(name);
             made_or_there(mkdirat(parent, name, Mode::from_bits_truncate(0o755)))
                 .refused(|| format!("mkdirat({made:?})"), MAKE)
@@ -134,7 +151,11 @@ impl Root {
     pub fn make_file(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
         let path = path.as_ref();
         if let (true, Some(parent), Some(name)) = (self.fresh, path.parent(), path.file_name()) {
-            let parent = self.make_folder(parent)?;
+            let parent = if parent == Path::new("/") {
+                self.resolve(parent)?
+            } else {
+                self.make_folder(parent)?
+            };
             // With O_EXCL no link at this name is followed.
             let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
             made_or_there(openat(parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop))
@@ -146,7 +167,8 @@ impl Root {
 
     // ANCHOR: pivot
     /// Makes this the root of the mount namespace and of every process in it, and lets go of the
-    /// old one: not one of its mounts can be reached any more.
+    /// old one: no path leads to it any more, and no descriptor but stdin, stdout and stderr, should
+    /// one of them be a folder.
     ///
     /// # Errors
     ///
@@ -158,7 +180,15 @@ impl Root {
             // no folder for it.
             pivot_root(".", ".").refused(|| "pivot_root(\".\", \".\")".into(), PIVOT)?;
             // Here `.` is what lies on top. Detached: it is still in use elsewhere, and busy.
-            umount2(".", MntFlags::MNT_DETACH).refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])
+            umount2(".", MntFlags::MNT_DETACH)
+                .refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])?;
+            // What our caller has left open may lead to a folder of the old root. Only stdin, stdout
+            // and stderr stay open in the command.
+            let close = libc::CLOSE_RANGE_CLOEXEC;
+            // SAFETY: three numbers go in; nothing is closed before the process becomes another
+            // program.
+            let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, close) };
+            Errno::result(answer).map(drop).refused(|| "close_range(3, MAX, CLOEXEC)".into(), &[])
         };
         pivot().context("cannot change to the new root")
     }
@@ -197,10 +227,11 @@ fn made_or_there(answer: nix::Result<()>) -> nix::Result<()> {
 const FIND: Help = &[
     (
         Errno::ENOENT,
-        "a root file system has folders to mount on, proc and dev at least; `scripts/rootfs FOLDER` makes a small one",
+        "a root file system has places to mount on: proc, dev, and one for each volume; `scripts/rootfs FOLDER` makes a small one",
     ),
     (Errno::EACCES, "its folders must be open to you: owned by you, or with x for everybody"),
     (Errno::ENOTDIR, "a file is in the way"),
+    (Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides openat2"),
 ];
 const MAKE: Help = &[
     (
@@ -211,5 +242,5 @@ const MAKE: Help = &[
 ];
 const PIVOT: Help = &[(
     Errno::EINVAL,
-    "the mounts are shared with other namespaces; they must be made private first",
+    "the mounts are shared with other namespaces, and must be made private first; or / is the initial RAM disk",
 )];

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use ch00_ground::refusal::{Help, Refused};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::calls;
@@ -81,10 +81,15 @@ impl Tree {
     ///
     /// ENOENT, EACCES, ENOTDIR as for `open(2)`.
     pub fn bind(path: &Path) -> Result<Tree> {
-        let name = path.display().to_string();
-        let mount = calls::open_tree(AT_FDCWD, path)
-            .refused(|| format!("open_tree({path:?}, OPEN_TREE_CLONE | AT_RECURSIVE)"), BIND)
-            .with_context(|| format!("cannot bind {name}"))?;
+        Tree::of(AT_FDCWD, path, path)
+    }
+
+    /// The same for a path that begins at a descriptor, and is called `name` in messages.
+    fn of(from: BorrowedFd, path: &Path, name: &Path) -> Result<Tree> {
+        let mount = calls::open_tree(from, path)
+            .refused(|| format!("open_tree({name:?}, OPEN_TREE_CLONE | AT_RECURSIVE)"), BIND)
+            .with_context(|| format!("cannot bind {}", name.display()))?;
+        let name = name.display().to_string();
         let tree = Tree { mount, name };
         // The copy of a shared mount is its peer: what is mounted on one would show on the other.
         tree.change("MS_PRIVATE", libc::mount_attr { propagation: libc::MS_PRIVATE, ..NONE })?;
@@ -102,14 +107,14 @@ impl Tree {
         let folder = open(path, flags, Mode::empty())
             .refused(|| format!("open({path:?}, O_DIRECTORY)"), FOLDER)
             .with_context(|| format!("cannot take {} for a root file system", path.display()))?;
-        let flags = fstatvfs(folder).refused(|| format!("fstatvfs({path:?})"), &[])?.flags();
+        let flags = fstatvfs(&folder).refused(|| format!("fstatvfs({path:?})"), &[])?.flags();
         ensure!(
             !flags.contains(FsFlags::ST_NOEXEC),
             "nothing can be executed in {}: it is on a mount with noexec, as \
              `findmnt --target FOLDER` shows; copy it elsewhere",
             path.display()
         );
-        let tree = Tree::bind(path)?;
+        let tree = Tree::of(folder.as_fd(), Path::new(""), path)?;
         tree.restrict(&[Attribute::NoDev])?;
         Ok(tree)
     }
@@ -129,6 +134,12 @@ impl Tree {
         self.change(&format!("{attributes:?}"), libc::mount_attr { attr_set, ..NONE })
     }
     // ANCHOR_END: restrict
+
+    /// Whether its root is a folder.
+    pub(crate) fn is_folder(&self) -> Result<bool> {
+        let stat = fstat(self).refused(|| format!("fstat({:?})", self.name), &[])?;
+        Ok(SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
+    }
 
     fn change(&self, what: &str, change: libc::mount_attr) -> Result<()> {
         calls::mount_setattr(self, &change)

@@ -8,8 +8,7 @@ use anyhow::{Result, ensure};
 use crate::root::Root;
 use crate::tree::{Attribute, Tree};
 
-/// What to mount where: `HOST:INSIDE`, or `HOST:INSIDE:ro` for a file or folder that cannot be
-/// written to inside.
+/// What to mount where: `HOST:INSIDE`, or `HOST:INSIDE:ro` for a mount that is read-only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
     host: PathBuf,
@@ -33,23 +32,42 @@ impl FromStr for Volume {
         Ok(Volume { host: parts[0].into(), inside: parts[1].into(), read_only })
     }
 }
+/// What a [`Volume`] mounts, taken from the machine and not yet in the new root.
+pub struct Bound {
+    tree: Tree,
+    inside: PathBuf,
+}
+
 impl Volume {
-    /// Mounts it in `root`.
+    /// Takes the file or folder from the machine: before there is another root on `/`, which a path
+    /// with `..` in it, or a link with such a path, would lead into.
     ///
     /// # Errors
     ///
-    /// As for [`Tree::bind`] and [`Root::make_folder`].
-    pub fn mount(&self, root: &Root) -> Result<()> {
+    /// As for [`Tree::bind`].
+    pub fn bind(&self) -> Result<Bound> {
         let tree = Tree::bind(&self.host)?;
         tree.restrict(&[Attribute::NoSuid, Attribute::NoDev])?;
         if self.read_only {
             tree.restrict(&[Attribute::ReadOnly])?;
         }
-        tree.attach(if self.host.is_dir() {
-            root.make_folder(&self.inside)?
-        } else {
-            root.make_file(&self.inside)?
-        })
+        Ok(Bound { tree, inside: self.inside.clone() })
+    }
+}
+
+impl Bound {
+    /// Mounts it in `root`. In a fresh root its place is made, and in another volume too, as Docker
+    /// does it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Root::make_folder`].
+    pub fn attach(&self, root: &Root) -> Result<()> {
+        let place = match self.tree.is_folder()? {
+            true => root.make_folder(&self.inside)?,
+            false => root.make_file(&self.inside)?,
+        };
+        self.tree.attach(place)
     }
 }
 

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         claim!(with_shared_mounts_it_leaks_onto_the_stage_alone).needs(userns),
         claim!(proc_shows_the_processes_inside).needs(userns),
         claim!(the_old_root_is_gone).needs(userns),
+        claim!(no_descriptor_leads_outside).needs(userns),
+        claim!(it_works_in_itself).needs(userns),
         claim!(each_mount_forbids_what_it_can).needs(userns),
         claim!(the_machine_cannot_be_written_to).needs(userns),
         claim!(devices_work_and_no_others).needs(userns),
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         claim!(a_closed_folder_is_refused).only(Role::User).needs(userns),
         claim!(a_mount_with_noexec_is_refused).needs(userns),
         claim!(volumes_are_mounted).needs(userns),
+        claim!(the_machine_s_half_of_a_volume_is_walked_outside).needs(userns),
         claim!(a_read_only_volume_is_so_in_all_its_mounts).needs(userns),
         claim!(volumes_that_cannot_be_mounted_are_refused).needs(userns),
         claim!(a_proc_that_is_partly_hidden_forbids_a_new_one).needs(userns),
@@ -98,7 +101,9 @@ fn rootfs(role: Role) -> (TempDir, String) {
 fn on_shared_mounts(role: Role, script: &str) -> Output {
     let user: &[&str] = if role == Role::Root { &[] } else { &["--user", "--map-root-user"] };
     let mut args = user.to_vec();
-    args.extend(["--mount", "--propagation", "shared", "sh", "-c", script]);
+    // Private first: a mount that is shared with the machine would stay so.
+    let script = format!("mount --make-rshared / && {script}");
+    args.extend(["--mount", "--propagation", "private", "sh", "-c", &script]);
     role.run("unshare", &args)
 }
 
@@ -123,12 +128,16 @@ fn nothing_shows_outside_where_mounts_are_shared(role: Role) {
 }
 
 fn with_shared_mounts_it_leaks_onto_the_stage_alone(role: Role) {
-    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let on_mnt = || {
+        let mounts = mounts(std::process::id());
+        mounts.into_iter().filter(|mount| mount[4] == "/mnt").collect::<Vec<_>>()
+    };
+    let before = on_mnt();
     let script = "mount -t tmpfs none /mnt; echo ready; exec sleep 60";
     let mut running = role.start("ch04-mount", &["--quiet", "--leak", "--", "sh", "-c", script]);
     assert_eq!(running.line(), "ready");
     assert_eq!(attributes(running.pid(), "/mnt"), "rw");
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+    assert_eq!(on_mnt(), before);
     let told = role.run("ch04-mount", &["--leak", "--", "mount", "-t", "tmpfs", "none", "/mnt"]);
     assert!(told.stdout.ends_with("\n\nback outside: there is a tmpfs on /mnt\n"), "{told:?}");
     let told = role.run("ch04-mount", &["--leak", "true"]);
@@ -153,9 +162,22 @@ fn the_old_root_is_gone(role: Role) {
     };
     let foreign: Vec<_> = mounts.iter().filter(|mount| !ours(&mount[4])).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
-    // Nor can anybody who is told to go there by a descriptor: it has none.
     let root = fs::metadata(format!("/proc/{first}/root")).unwrap();
     assert_ne!(root.dev(), fs::metadata("/").unwrap().dev());
+}
+
+fn no_descriptor_leads_outside(role: Role) {
+    let script = "exec 7</; exec 9</etc; exec ch04-mount --quiet ls /proc/self/fd";
+    let output = role.run("sh", &["-c", script]);
+    // Number 3 is the folder that ls reads.
+    assert_eq!(output.stdout, "0\n1\n2\n3\n", "{output:?}");
+}
+
+fn it_works_in_itself(role: Role) {
+    let programs = format!("{}:/programs:ro", folder().display());
+    let inner = "/programs/ch04-mount --quiet -- sh -c 'echo /*; cat /proc/1/comm; :'";
+    let output = quiet(role, &["--volume", &programs], inner);
+    assert!(output.stdout.ends_with(" /proc /sbin /tmp /usr\nsh\n"), "{output:?}");
 }
 
 fn each_mount_forbids_what_it_can(role: Role) {
@@ -293,7 +315,7 @@ fn without_folders_to_mount_on_it_is_refused(role: Role) {
             format!(
                 "ch04-mount: cannot find {missing} in the root file system: \
                  openat2(\"{missing}\", RESOLVE_IN_ROOT): ENOENT: No such file or directory\n  \
-                 help: a root file system has folders to mount on, proc and dev at least; \
+                 help: a root file system has places to mount on: proc, dev, and one for each volume; \
                  `scripts/rootfs FOLDER` makes a small one\n"
             )
         );
@@ -358,6 +380,27 @@ fn volumes_are_mounted(role: Role) {
     assert!(!folder.path().join("no").exists());
 }
 
+fn the_machine_s_half_of_a_volume_is_walked_outside(role: Role) {
+    let folder = scratch(role);
+    fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    fs::write(folder.path().join("a/file"), "outside\n").unwrap();
+    // Up to the root, and down again; as a path, and as what a link says.
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let up = format!("../../../../tmp/{name}/a");
+    symlink(&up, folder.path().join("link")).unwrap();
+    for host in [up.as_str(), "../../link", "..", "."] {
+        let mut command = role.command("ch04-mount");
+        command.args(["--quiet", "--volume", &format!("{host}:/v"), "sh", "-c", "ls /v"]);
+        let output = command.current_dir(folder.path().join("a/b")).output().unwrap();
+        let found = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(found, if host == "." { "" } else { "b\nfile\n" }, "{host}: {output:?}");
+        assert!(output.status.success(), "{host}: {output:?}");
+    }
+    let output = quiet(role, &["--volume", "/:/machine:ro"], "stat -c %d:%i /machine");
+    let root = fs::metadata("/").unwrap();
+    assert_eq!(output.stdout, format!("{}:{}\n", root.dev(), root.ino()), "{output:?}");
+}
+
 fn a_read_only_volume_is_so_in_all_its_mounts(role: Role) {
     let folder = scratch(role);
     let path = folder.path().to_str().unwrap();
@@ -391,6 +434,7 @@ fn volumes_that_cannot_be_mounted_are_refused(role: Role) {
             "/tmp:/etc/passwd/x",
             "cannot mount on /etc/passwd/x: mkdirat(\"/etc/passwd/x\"): ENOTDIR: ",
         ),
+        ("/tmp:/", "cannot mount on /: it is the root itself"),
         ("/tmp:/x/../y", "cannot mount on /x/../y: there must be no `..` in it"),
     ] {
         let output = quiet(role, &["--volume", &closed, "--volume", volume], "true");

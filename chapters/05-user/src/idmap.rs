@@ -16,7 +16,8 @@ use crate::Maps;
 // ANCHOR: idmap
 /// Makes what belongs to an id inside `maps` belong to that id in a container with these maps: files
 /// of root to the container's root. Nothing changes on the disk, and what the container's root
-/// writes through this mount belongs to root there.
+/// writes through this mount belongs to root there, with its set-user-ID bit: nobody else may be
+/// able to reach such a folder.
 ///
 /// # Errors
 ///
@@ -54,7 +55,7 @@ pub fn idmap(tree: &Tree, maps: &Maps) -> Result<()> {
 const HELP: Help = &[
     (
         Errno::EINVAL,
-        "this type of file system cannot do it; with --no-idmap its files belong to nobody inside",
+        "this file system, or one mounted below it, cannot do it; with --no-idmap its files belong to nobody inside",
     ),
     (Errno::EPERM, "the file system was mounted outside of this user namespace; use --no-idmap"),
 ];

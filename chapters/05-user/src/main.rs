@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 
@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<u8> {
         Maps::new(&args.map_users, &args.map_groups)?
     };
     if !args.quiet {
-        eprintln!("{maps}");
+        writeln!(stderr(), "{maps}")?;
     }
     // Whose files are whose is decided where the file system is at home: out here.
     let mapped = match &args.rootfs {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ch00_ground::refusal::{Help, Refusal, Refused};
 use ch00_ground::{capability, subid};
 use nix::errno::Errno;
-use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, User, getegid, geteuid, setgroups, setresgid, setresuid};
 
 use crate::Gate;
 
@@ -29,8 +29,8 @@ impl FromStr for Range {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Range> {
-        let numbers: Vec<u32> = text.split(':').filter_map(|part| part.parse().ok()).collect();
-        let [inside, outside, count] = numbers[..] else {
+        let numbers: Result<Vec<u32>, _> = text.split(':').map(str::parse).collect();
+        let Some(&[inside, outside, count]) = numbers.as_deref().ok() else {
             bail!("a range is INSIDE:OUTSIDE:COUNT, three numbers below 2^32");
         };
         ensure!(count > 0, "a range has at least one id");
@@ -80,9 +80,9 @@ const FIRST: u32 = 0x80000;
 
 impl Maps {
     // ANCHOR: choose
-    /// As many ids as the caller can get. For root a range that is nobody's, so that root inside is
-    /// not root outside. For anybody else his own id as root, and after it the ids that are set
-    /// aside for him.
+    /// As many ids as are to be had. For root a range that is nobody's, so that root inside is not
+    /// root outside. For anybody else his own id as root, and after it the ids that are set aside
+    /// for him. Where there are none, in another container for example, his own id alone.
     ///
     /// # Errors
     ///
@@ -102,6 +102,8 @@ impl Maps {
                 return Ok(Maps { users, groups, way: Way::Privileged });
             }
         } else if let (Some(users), Some(groups)) = (users, groups)
+            // They map nobody who is in another group for now, as after newgrp(1).
+            && User::from_uid(user).is_ok_and(|user| user.is_some_and(|user| user.gid == group))
             && is_installed("newuidmap")
             && is_installed("newgidmap")
         {
@@ -123,9 +125,11 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// When two of them overlap, inside or outside; the kernel would answer EINVAL.
+    /// When there are more than 340, or two of them overlap, inside or outside; the kernel would
+    /// answer EINVAL.
     pub fn new(users: &[Range], groups: &[Range]) -> Result<Maps> {
         for ranges in [users, groups] {
+            ensure!(ranges.len() <= 340, "{} ranges: the kernel takes 340 at most", ranges.len());
             for (at, one) in ranges.iter().enumerate() {
                 for other in &ranges[at + 1..] {
                     ensure!(
@@ -178,14 +182,14 @@ impl Maps {
 
     // ANCHOR: become_root
     /// Makes the calling process root of its user namespace, after the maps were written: user 0,
-    /// group 0, and no other group.
+    /// group 0, and no other group. Who had to give up `setgroups` keeps the groups that he has.
     ///
     /// # Errors
     ///
     /// EINVAL when the maps have no 0 inside.
     pub fn become_root(&self, gate: &Gate) -> Result<()> {
         let become_root = || {
-            // The caller's groups are still there, as ids that have no name inside.
+            // The caller's groups are still there, and inside they have no number.
             if self.way != Way::OwnId {
                 setgroups(&[]).refused(|| "setgroups([])".into(), &[])?;
             }
@@ -233,9 +237,14 @@ fn overlap(one: u32, count: u32, other: u32, other_count: u32) -> bool {
     one <= other + (other_count - 1) && other <= one + (count - 1)
 }
 
+/// Whether the caller may give away all ids that it has, and drop its groups. Where `setgroups` was
+/// given up once, so it is in every user namespace inside.
 fn is_privileged() -> Result<bool> {
     let effective = capability::effective()?;
-    Ok(["setuid", "setgid"].iter().all(|name| capability::holds(effective, name)))
+    let path = "/proc/self/setgroups";
+    let setgroups = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
+    Ok(setgroups.trim() == "allow"
+        && ["setuid", "setgid"].iter().all(|name| capability::holds(effective, name)))
 }
 
 /// Whether the ids exist in the calling process's own user namespace.
@@ -262,7 +271,7 @@ fn lines(ranges: &[Range]) -> String {
 fn write(pid: Pid, file: &str, text: &str) -> Result<()> {
     let path = format!("/proc/{pid}/{file}");
     fs::write(&path, text)
-        .refused(|| format!("write({path:?}, {text:?})"), WRITE)
+        .refused(|| format!("write({path:?})"), WRITE)
         .context("cannot map the ids")
 }
 
@@ -311,6 +320,9 @@ mod tests {
         assert_eq!(range("0:4294967294:1").unwrap().outside, 4294967294);
         for wrong in [
             "",
+            "x:0:1:1",
+            "0:1:1:x",
+            "0::1:1",
             "0",
             "0:1",
             "0:1:2:3",

@@ -26,8 +26,8 @@ pub struct Attempt {
 type Call = fn() -> Result<()>;
 
 // ANCHOR: attempts
-/// Tries each of these. None changes anything, not even if the caller is the machine's root: what
-/// is set is what was set before, and the module is an empty file.
+/// Tries each of these. None does harm, not even if the caller is the machine's root: what is set
+/// is what was set a moment before, and the module is an empty file.
 pub fn attempt_all() -> Vec<Attempt> {
     let attempts: [(&str, &str, Call); 9] = [
         ("set the host name", "sethostname", || set_hostname(&hostname()?)),
@@ -56,14 +56,11 @@ pub fn attempt_all() -> Vec<Attempt> {
             Ok(clock_settime(clock, clock_gettime(clock)?)?)
         }),
     ];
-    let errno = |error: Error| error.root_cause().downcast_ref().copied();
+    let errno =
+        |error: Error| error.root_cause().downcast_ref().copied().unwrap_or(Errno::UnknownErrno);
     attempts
         .into_iter()
-        .map(|(what, call, attempt)| Attempt {
-            what,
-            call,
-            refused: attempt().err().and_then(errno),
-        })
+        .map(|(what, call, attempt)| Attempt { what, call, refused: attempt().err().map(errno) })
         .collect()
 }
 // ANCHOR_END: attempts

@@ -1,7 +1,7 @@
 //! The experiment: a command in an empty network namespace, or at one end of a cable.
 
 use std::ffi::OsString;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::net::Ipv4Addr;
 use std::process::{self, ExitCode};
 
@@ -72,7 +72,7 @@ fn run(args: &Args) -> Result<u8> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         if !args.quiet {
             let pid = process::id();
-            eprintln!("not root: the cable ends in a network namespace of process {pid}");
+            writeln!(stderr(), "not root: the cable ends in a network namespace of process {pid}")?;
         }
     }
     let outside = facts()?;
