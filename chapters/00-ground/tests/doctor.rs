@@ -173,7 +173,10 @@ fn what_may_be_written_is_what_can_be_made(role: Role) {
 
 fn the_propagation_of_the_root_is_found(role: Role) {
     for propagation in ["private", "shared"] {
-        let report = report(role, &["unshare", "-Urm", "--propagation", propagation]);
+        // Private first: what is shared outside would be a slave in here as well.
+        let script = "mount --make-r$0 / && exec \"$@\"";
+        let unshare = ["unshare", "-Urm", "--propagation", "private", "sh", "-c", script];
+        let report = report(role, &[&unshare[..], &[propagation]].concat());
         assert_eq!(report["root_propagation"], propagation);
         assert_eq!(report["overlay"]["allowed"], true, "{propagation}: {report}");
     }
