@@ -158,7 +158,8 @@ impl Varying {
         Canonical { text: blanks.replace_all(&replaced, "  ").into_owned(), values }
     }
 
-    /// `text` with the values that play the same part in another one.
+    /// `text` with the values that play the same part in another one. Where there are more of a kind
+    /// than there were, or fewer, nobody knows which plays whose: all are new.
     fn with_values_of(&self, text: &str, others: &HashMap<String, Vec<String>>) -> String {
         let own = self.canonical(text).values;
         self.replace(text, |kind, value| {
@@ -166,11 +167,10 @@ impl Varying {
                 .iter()
                 .position(|other| other == value)
                 .expect("it was found a moment ago");
-            others
-                .get(kind)
-                .and_then(|values| values.get(place))
-                .map_or(value, |other| other)
-                .to_owned()
+            match others.get(kind) {
+                Some(others) if others.len() == own[kind].len() => others[place].clone(),
+                _ => value.to_owned(),
+            }
         })
     }
 
@@ -249,7 +249,9 @@ mod tests {
         let mut varies = Varying(Vec::new());
         varies.add("ns", NS);
         let old = varies.canonical("4026531838 4026532177").values;
-        let new = "4026530000 4026530000 4026539999 4026538888";
-        assert_eq!(varies.with_values_of(new, &old), "4026531838 4026531838 4026532177 4026538888");
+        let new = "4026530000 4026530000 4026539999";
+        assert_eq!(varies.with_values_of(new, &old), "4026531838 4026531838 4026532177");
+        let more = "4026530000 4026539999 4026538888";
+        assert_eq!(varies.with_values_of(more, &old), more);
     }
 }
