@@ -43,18 +43,15 @@ pub fn mount(place: OwnedFd) -> Result<()> {
     for (name, target) in LINKS {
         symlinkat(target, &dev, name).refused(|| format!("symlinkat(\"/dev/{name}\")"), &[])?;
     }
-    for (name, kind, options) in [
-        ("pts", "devpts", &[("ptmxmode", "666"), ("mode", "620")][..]),
-        ("shm", "tmpfs", &[("mode", "1777"), ("size", "64m")]),
-        ("mqueue", "mqueue", &[]),
+    let closed = &[NoSuid, NoDev, NoExec];
+    for (name, kind, options, attributes) in [
+        // A terminal is a device that must work.
+        ("pts", "devpts", &[("ptmxmode", "666"), ("mode", "620")][..], &[NoSuid, NoExec][..]),
+        ("shm", "tmpfs", &[("mode", "1777"), ("size", "64m")], closed),
+        ("mqueue", "mqueue", &[], closed),
     ] {
         mkdirat(&dev, name, Mode::from_bits_truncate(0o755))
             .refused(|| format!("mkdirat(\"/dev/{name}\")"), &[])?;
-        // A terminal is a device that must work: no NoDev for pts.
-        let attributes: &[_] = match kind {
-            "devpts" => &[NoSuid, NoExec],
-            _ => &[NoSuid, NoDev, NoExec],
-        };
         Tree::new(kind, options, attributes)?.attach(at(name, OFlag::O_PATH)?)?;
     }
     Ok(())
