@@ -65,22 +65,22 @@ fn main() -> ExitCode {
     harness::main(env!("CARGO_MANIFEST_DIR"), vec![claim!(nothing_is_left).needs(&["userns"])])
 }
 
-/// After 40 ordinary ends of each run, and after a kill at 40 moments, 0.3 ms apart: from before the
+/// After 25 ordinary ends of each run, and after a kill at 25 moments, 0.5 ms apart: from before the
 /// program's first line to after its last.
 fn nothing_is_left(role: Role) {
     // One role after the other: what this process has just forked for one is nobody's leftover,
     // and root's cable is a link of the machine, for everybody to see.
     let _alone = ALONE.lock();
     for run in RUNS {
-        for _ in 0..40 {
+        for _ in 0..25 {
             role.run(run[0], &args(run, "0"));
         }
     }
     BEFORE.eventually_again();
     for run in RUNS {
-        for moment in 0..40 {
+        for moment in 0..25 {
             let mut running = role.start(run[0], &args(run, "600"));
-            std::thread::sleep(Duration::from_micros(moment * 300));
+            std::thread::sleep(Duration::from_micros(moment * 500));
             running.signal(nix::sys::signal::Signal::SIGKILL);
             running.end();
         }
