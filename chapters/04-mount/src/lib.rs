@@ -9,6 +9,7 @@
 mod calls;
 mod dev;
 mod escape;
+mod overlay;
 mod propagation;
 mod root;
 mod tree;

@@ -26,6 +26,9 @@ struct Args {
     /// programs, read-only.
     #[arg(long, value_name = "FOLDER")]
     rootfs: Option<PathBuf>,
+    /// Keep what is written to the root file system in memory, and forget it at the end.
+    #[arg(long, requires = "rootfs")]
+    overlay: bool,
     /// Mount a file or folder of the machine inside; with `:ro`, read-only.
     #[arg(long = "volume", value_name = "HOST:INSIDE[:ro]")]
     volumes: Vec<Volume>,
@@ -80,6 +83,7 @@ fn run(args: &Args) -> Result<u8> {
 fn change_root(args: &Args) -> Result<()> {
     let volumes: Vec<_> = args.volumes.iter().map(Volume::bind).collect::<Result<_>>()?;
     let root = match &args.rootfs {
+        Some(folder) if args.overlay => Root::overlay(Tree::of_folder(folder)?)?,
         Some(folder) => Root::of_tree(Tree::of_folder(folder)?)?,
         None => Root::of_host()?,
     };

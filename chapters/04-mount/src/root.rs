@@ -32,7 +32,7 @@ impl Root {
     pub fn of_host() -> Result<Root> {
         use Attribute::{NoDev, NoSuid, ReadOnly};
         let tree = Tree::new("tmpfs", &[("mode", "755")], &[NoSuid, NoDev])?;
-        let root = Root { fresh: true, ..Root::of_tree(tree)? };
+        let root = Root::fresh(tree)?;
         for name in ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
             let host = Path::new("/").join(name);
             match fs::read_link(&host) {
@@ -67,6 +67,11 @@ impl Root {
     pub fn of_tree(tree: Tree) -> Result<Root> {
         tree.attach(folder(Path::new("/"))?)?;
         Ok(Root { tree, fresh: false })
+    }
+
+    /// The same for a root that is ours alone.
+    pub(crate) fn fresh(tree: Tree) -> Result<Root> {
+        Ok(Root { fresh: true, ..Root::of_tree(tree)? })
     }
 
     // ANCHOR: populate

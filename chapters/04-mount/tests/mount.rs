@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         claim!(a_root_by_pivot_is_not).needs(userns),
         claim!(a_root_file_system_may_be_anywhere).needs(busybox),
         claim!(what_is_written_stays_in_its_folder).needs(busybox),
+        claim!(over_an_overlay_the_folder_stays_as_it_is).needs(busybox),
         claim!(links_in_the_way_lead_nowhere_outside).needs(busybox),
         claim!(a_link_to_a_place_inside_is_followed_there).needs(busybox),
         claim!(without_folders_to_mount_on_it_is_refused).needs(userns),
@@ -268,6 +269,25 @@ fn what_is_written_stays_in_its_folder(role: Role) {
     assert_eq!(fs::read_to_string(folder.path().join("root/file")).unwrap(), "kept\n");
     assert_eq!(fs::read_dir(folder.path().join("root/dev")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(folder.path().join("root/proc")).unwrap().count(), 0);
+}
+
+fn over_an_overlay_the_folder_stays_as_it_is(role: Role) {
+    let (folder, path) = rootfs(role);
+    let root = folder.path().join("root");
+    let volume = format!("{path}:/new/place");
+    let output = quiet(
+        role,
+        &["--rootfs", &path, "--overlay", "--volume", &volume],
+        "echo x > /file; rm /etc/hosts; echo y >> /etc/passwd; mv /root /home; \
+         ls / /new/place; tail -n 1 /etc/passwd; cat /etc/hosts",
+    );
+    let expected = "/:\nbin\ndev\netc\nfile\nhome\nnew\nproc\nsys\ntmp\n\n\
+                    /new/place:\nbin\ndev\netc\nproc\nroot\nsys\ntmp\ny\n";
+    assert_eq!(output.stdout, expected, "{output:?}");
+    assert!(output.stderr.contains("/etc/hosts"), "{output:?}");
+    assert!(!root.join("file").exists() && !root.join("new").exists());
+    assert!(root.join("etc/hosts").exists() && root.join("root").exists());
+    assert!(!fs::read_to_string(root.join("etc/passwd")).unwrap().ends_with("y\n"));
 }
 
 fn links_in_the_way_lead_nowhere_outside(role: Role) {
