@@ -310,7 +310,9 @@ fn of_two_at_once_at_most_one_gets_the_network(role: Role) {
     let lab = lab(role);
     let pid = lab.pid().to_string();
     let strace = ["strace", "-qqo", "/dev/null", "-e", "inject=sendto:delay_enter=100000"];
-    let line = [&strace, PROGRAM, COMMAND].concat();
+    // It outlives a strace that is killed, and so it ends by itself.
+    let command = ["sh", "-c", "echo ready; exec sleep 3"];
+    let line = [&strace, PROGRAM, &command].concat();
     let line = entering(role, &pid, &line);
     let mut both = [(); 2].map(|()| role.start("nsenter", &line));
     // Who is refused prints nothing.
