@@ -56,6 +56,7 @@ impl Root {
         Ok(root)
     }
     // ANCHOR_END: of_host
+
     /// The root file system `tree`, which is mounted on `/` from here on: a mount must hang
     /// somewhere before others can hang on it and before it can become the root. An absolute path
     /// still begins at the root that the process has, below it. But `..` from a folder of that root
@@ -198,6 +199,7 @@ impl Root {
         pivot().context("cannot change to the new root")
     }
     // ANCHOR_END: pivot
+
     /// Makes this the folder at which the calling process's paths begin, and nothing more. Kept to
     /// show what is wrong with it: [`escape`](crate::escape) gets out.
     ///

@@ -72,6 +72,7 @@ impl Tree {
         Ok(Tree { mount, name: kind.to_owned() })
     }
     // ANCHOR_END: new
+
     /// What is at `path` now, with all that is mounted below: what `mount --rbind` mounts.
     ///
     /// All of it, since in a user namespace the kernel gives no part of a tree that it got from
