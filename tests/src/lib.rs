@@ -131,6 +131,10 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             let can = has("/etc/subuid") && has("/etc/subgid") && find("newuidmap").is_some();
             (!can).then(|| ("subids", "needs newuidmap, and ids set aside for the user".to_owned()))
         }
+        "lab" => {
+            let is_lab = std::env::var_os("LAB").is_some();
+            (!is_lab).then(|| ("lab", "needs to run in scripts/lab".to_owned()))
+        }
         // Also in the role of root.
         "nobody" => closed(Role::User),
         tool => find(tool).is_none().then(|| ("tools", format!("needs {tool} in PATH"))),

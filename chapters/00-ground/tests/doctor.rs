@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         claim!(its_hierarchies_are_those_of_proc),
         claim!(what_may_be_written_is_what_can_be_made),
         claim!(the_propagation_of_the_root_is_found).needs(&["userns"]),
+        claim!(it_says_what_the_lab_was_told).needs(&["userns", "lab"]),
         claim!(its_tools_are_those_of_the_path),
         claim!(tables_and_json_agree),
         claim!(namespaces_side_by_side).needs(&["userns"]),
@@ -180,6 +181,27 @@ fn the_propagation_of_the_root_is_found(role: Role) {
         assert_eq!(report["root_propagation"], propagation);
         assert_eq!(report["overlay"]["allowed"], true, "{propagation}: {report}");
     }
+}
+
+/// `LAB` is what `scripts/lab` was told: kernel, cgroups, user, and whether systemd is PID 1.
+fn it_says_what_the_lab_was_told(role: Role) {
+    let report = report(role, &[]);
+    let lab = std::env::var("LAB").unwrap();
+    let words: Vec<_> = lab.split(' ').collect();
+    let [kernel, cgroup, user, systemd] = words[..] else { panic!("{lab}") };
+    assert!(report["kernel"].as_str().unwrap().starts_with(&format!("{kernel}.")), "{report}");
+    assert_eq!(report["cgroup_mode"], cgroup);
+    assert_eq!(report["root_propagation"], if systemd == "yes" { "shared" } else { "private" });
+    let expected = match (role, user) {
+        (Role::Root, _) => "root",
+        (Role::User, "root") => "nobody",
+        (Role::User, user) => user,
+    };
+    assert_eq!(report["user"], expected);
+    let has_controllers = |hierarchy: &serde_json::Value| {
+        hierarchy["controllers"].as_array().is_some_and(|all| !all.is_empty())
+    };
+    assert!(report["hierarchies"].as_array().unwrap().iter().any(has_controllers), "{report}");
 }
 
 fn its_tools_are_those_of_the_path(role: Role) {

@@ -1,0 +1,56 @@
+//! The scripts, as far as that needs no virtual machine: from any folder, by any path.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::ExitCode;
+
+use harness::{Role, claim};
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts");
+
+fn main() -> ExitCode {
+    let claims = vec![
+        claim!(the_lab_tells_what_it_can).only(Role::User),
+        claim!(the_lab_refuses_what_it_cannot).only(Role::User),
+    ];
+    harness::main(env!("CARGO_MANIFEST_DIR"), claims)
+}
+
+/// The scripts by a path with a blank in it.
+fn with_blank(test: impl FnOnce(&Path)) {
+    let folder = tempfile::Builder::new().prefix("test of scripts ").tempdir().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&folder, mode).unwrap();
+    let link = folder.path().join("a link");
+    symlink(SCRIPTS, &link).unwrap();
+    test(&link);
+}
+
+fn the_lab_tells_what_it_can(role: Role) {
+    with_blank(|scripts| {
+        let output = role.run(scripts.join("lab").to_str().unwrap(), &["--help"]);
+        assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+        for option in ["--kernel", "--cgroup", "--user", "--systemd", "--shell", "--test"] {
+            assert!(output.stdout.contains(option), "{}", output.stdout);
+        }
+    });
+}
+
+fn the_lab_refuses_what_it_cannot(role: Role) {
+    with_blank(|scripts| {
+        for (args, message) in [
+            (&[][..], "say what to run: -- COMMAND, --shell or --test"),
+            (&["--"], "there is no command after --"),
+            (&["--frobnicate"], "what is --frobnicate?"),
+            (&["--kernel", "5.4", "--", "true"], "--kernel is one of: 6.1 6.12"),
+            (&["--cgroup", "v3", "--", "true"], "--cgroup is one of: v2 v1 hybrid"),
+            (&["--user", "nobody", "--", "true"], "--user is one of: root reader"),
+            (&["--user"], "--user needs a value"),
+            (&["--memory", "2G", "--", "true"], "--memory and --timeout are numbers"),
+        ] {
+            let output = role.run(scripts.join("lab").to_str().unwrap(), args);
+            let expected = format!("lab: {message}\n  help: scripts/lab --help\n");
+            assert_eq!((output.status, output.stderr), (2, expected), "{args:?}");
+        }
+    });
+}
