@@ -2,7 +2,7 @@
 //! programs that are started from outside and looked at from outside.
 //!
 //! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
-//! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo subids"` (or `all`) makes a failure of every
+//! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo subids idmap"` (or `all`) makes a failure of every
 //! skip for one of these reasons.
 
 pub mod program;
@@ -130,6 +130,20 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             };
             let can = has("/etc/subuid") && has("/etc/subgid") && find("newuidmap").is_some();
             (!can).then(|| ("subids", "needs newuidmap, and ids set aside for the user".to_owned()))
+        }
+        // What tmpfs can do since Linux 6.3, and an overlay cannot.
+        "idmap" => {
+            let kind = role.run("stat", &["--file-system", "--format=%T", "/tmp"]).stdout;
+            let kernel = role.run("uname", &["-r"]).stdout;
+            let mut version = kernel.split('.').map(|part| part.parse().unwrap_or(0));
+            let version = (version.next().unwrap_or(0), version.next().unwrap_or(0));
+            let can = match kind.trim() {
+                "tmpfs" => version >= (6, 3),
+                "overlayfs" => false,
+                _ => true,
+            };
+            let why = || format!("needs a /tmp that can be id-mapped, and it is a {}", kind.trim());
+            (!can).then(|| ("idmap", why()))
         }
         "lab" => {
             let is_lab = std::env::var_os("LAB").is_some();
