@@ -15,6 +15,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() -> ExitCode {
     let userns: &[&str] = &["userns"];
+    let busybox: &[&str] = &["userns", "busybox"];
     let claims = vec![
         claim!(five_namespaces_differ).needs(userns),
         claim!(root_inside_is_no_root_outside).needs(userns),
@@ -24,9 +25,12 @@ fn main() -> ExitCode {
         claim!(every_capability_is_inside_and_none_more_outside).needs(userns),
         claim!(nothing_is_done_before_the_maps_are_written).needs(&["userns", "strace"]),
         claim!(the_powers_are_those_that_commands_have).needs(userns),
-        claim!(files_of_the_root_file_system_are_roots).needs(&["userns", "busybox", "idmap"]),
-        claim!(without_the_idmap_they_are_nobodys).only(Role::Root).needs(&["userns", "busybox"]),
-        claim!(with_a_root_file_system_nothing_shows_outside).needs(&["userns", "busybox"]),
+        claim!(files_of_the_root_file_system_are_roots).only(Role::User).needs(busybox),
+        claim!(files_of_the_root_file_system_are_roots)
+            .only(Role::Root)
+            .needs(&["userns", "busybox", "idmap"]),
+        claim!(without_the_idmap_they_are_nobodys).only(Role::Root).needs(busybox),
+        claim!(with_a_root_file_system_nothing_shows_outside).needs(busybox),
         claim!(malformed_maps_are_refused).needs(userns),
         claim!(overlapping_maps_are_refused).needs(userns),
         claim!(maps_without_a_root_are_refused).needs(userns),
