@@ -5,6 +5,7 @@
 //! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo subids idmap"` (or `all`) makes a failure of every
 //! skip for one of these reasons.
 
+pub mod files;
 pub mod program;
 pub mod terminal;
 pub mod transcript;

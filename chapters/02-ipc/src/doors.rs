@@ -119,7 +119,12 @@ const PIDFD: Help = &[
 ];
 
 /// A descriptor that means this process, and never one that got its number later: `pidfd_open(2)`.
-fn pidfd_open(pid: u32) -> Result<OwnedFd> {
+/// It becomes readable when the process ends.
+///
+/// # Errors
+///
+/// ESRCH when there is no such process.
+pub fn pidfd_open(pid: u32) -> Result<OwnedFd> {
     // SAFETY: two numbers go in, and no memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let fd = Errno::result(fd).refused(|| format!("pidfd_open({pid})"), PIDFD)?;

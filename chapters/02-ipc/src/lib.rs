@@ -7,4 +7,4 @@
 mod doors;
 pub mod objects;
 
-pub use doors::{Target, join, unshare};
+pub use doors::{Target, join, pidfd_open, unshare};

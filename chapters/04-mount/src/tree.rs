@@ -93,7 +93,8 @@ impl Tree {
         let name = name.display().to_string();
         let tree = Tree { mount, name };
         // The copy of a shared mount is its peer: what is mounted on one would show on the other.
-        tree.change("MS_PRIVATE", libc::mount_attr { propagation: libc::MS_PRIVATE, ..NONE })?;
+        let change = libc::mount_attr { propagation: libc::MS_PRIVATE, ..NONE };
+        tree.change("MS_PRIVATE", &change, SETATTR).context("cannot make a copy private")?;
         Ok(tree)
     }
     /// The root file system in the folder `path`. A folder is no mount, and a new root must be one:
@@ -132,7 +133,9 @@ impl Tree {
     /// EPERM without CAP_SYS_ADMIN.
     pub fn restrict(&self, attributes: &[Attribute]) -> Result<()> {
         let attr_set = Attribute::bits(attributes);
-        self.change(&format!("{attributes:?}"), libc::mount_attr { attr_set, ..NONE })
+        let change = libc::mount_attr { attr_set, ..NONE };
+        self.change(&format!("{attributes:?}"), &change, SETATTR)
+            .with_context(|| format!("cannot restrict {}", self.name))
     }
     // ANCHOR_END: restrict
 
@@ -142,10 +145,15 @@ impl Tree {
         Ok(SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR)
     }
 
-    fn change(&self, what: &str, change: libc::mount_attr) -> Result<()> {
-        calls::mount_setattr(self, &change)
-            .refused(|| format!("mount_setattr({:?}, {what})", self.name), SETATTR)
-            .with_context(|| format!("cannot restrict {}", self.name))
+    /// Changes attributes of every mount of the tree, as `mount_setattr(2)` does; `what` names the
+    /// change in a message.
+    ///
+    /// # Errors
+    ///
+    /// Those of the call, each with the `help` for it.
+    pub fn change(&self, what: &str, change: &libc::mount_attr, help: Help) -> Result<()> {
+        calls::mount_setattr(self, change)
+            .refused(|| format!("mount_setattr({:?}, {what})", self.name), help)
     }
 
     // ANCHOR: attach

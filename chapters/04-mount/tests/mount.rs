@@ -1,13 +1,13 @@
 //! The claims of chapter 4, each tried from outside: in `/proc/PID/mountinfo`, and on the files.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use harness::files::{self, mounts_around, on_shared_mounts, rootfs};
 use harness::program::{children, differing, folder};
 use harness::{Output, Role, Running, claim};
-use tempfile::TempDir;
 
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -80,49 +80,13 @@ fn attributes(pid: u32, place: &str) -> String {
     found[0][5].split(',').filter(|word| !word.contains("atime")).collect::<Vec<_>>().join(",")
 }
 
-/// A folder in which `role` may write.
-fn scratch(role: Role) -> TempDir {
-    let folder = tempfile::Builder::new().prefix("test of ch04\n").tempdir().unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    chown(&folder, Some(role.uid()), Some(role.uid())).ok();
-    folder
-}
-
-/// A root file system that `role` has made: below a folder with a blank and a newline in its name.
-fn rootfs(role: Role) -> (TempDir, String) {
-    let folder = scratch(role);
-    let path = folder.path().join("root").to_str().unwrap().to_owned();
-    let script = Path::new(PACKAGE).join("../../scripts/rootfs");
-    let output = role.run(script.to_str().unwrap(), &[&path]);
-    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-    (folder, path)
-}
-
-/// `command` on a machine where all mounts are shared, as systemd has them.
-fn on_shared_mounts(role: Role, script: &str) -> Output {
-    let user: &[&str] = if role == Role::Root { &[] } else { &["--user", "--map-root-user"] };
-    let mut args = user.to_vec();
-    // Private first: a mount that is shared with the machine would stay so.
-    let script = format!("mount --make-rshared / && {script}");
-    args.extend(["--mount", "--propagation", "private", "sh", "-c", &script]);
-    role.run("unshare", &args)
-}
-
 fn four_namespaces_differ(role: Role) {
     let (running, first) = start(role, &[]);
     assert_eq!(differing(running.pid(), first), ["ipc", "mnt", "pid", "uts"]);
 }
 
 fn nothing_shows_outside_where_mounts_are_shared(role: Role) {
-    let output = on_shared_mounts(
-        role,
-        "cat /proc/self/mountinfo; echo =; \
-         ch04-mount --quiet -- sh -c 'mount -t tmpfs none /tmp; echo ready; exec sleep 60' | { \
-         read ready; cat /proc/self/mountinfo; echo =; pkill -KILL -P $$ ch04-mount; }; \
-         cat /proc/self/mountinfo",
-    );
-    let states: Vec<_> = output.stdout.split("=\n").collect();
-    assert_eq!(states.len(), 3, "{output:?}");
+    let states = mounts_around(role, "ch04-mount", "", "mount -t tmpfs none /tmp");
     assert!(states[0].contains(" shared:"), "{}", states[0]);
     assert_eq!(states[0], states[1], "while it ran");
     assert_eq!(states[0], states[2], "after its end");
@@ -326,7 +290,7 @@ fn a_link_to_a_place_inside_is_followed_there(role: Role) {
 }
 
 fn without_folders_to_mount_on_it_is_refused(role: Role) {
-    let folder = scratch(role);
+    let folder = files::folder(role);
     let path = folder.path().to_str().unwrap();
     for missing in ["proc", "dev"] {
         let output = quiet(role, &["--rootfs", path], "true");
@@ -383,7 +347,7 @@ fn a_mount_with_noexec_is_refused(role: Role) {
 }
 
 fn volumes_are_mounted(role: Role) {
-    let folder = scratch(role);
+    let folder = files::folder(role);
     let path = folder.path().to_str().unwrap();
     fs::write(folder.path().join("file"), "content\n").unwrap();
     let writable = format!("{path}:/deep/below");
@@ -401,7 +365,7 @@ fn volumes_are_mounted(role: Role) {
 }
 
 fn the_machine_s_half_of_a_volume_is_walked_outside(role: Role) {
-    let folder = scratch(role);
+    let folder = files::folder(role);
     fs::create_dir_all(folder.path().join("a/b")).unwrap();
     fs::write(folder.path().join("a/file"), "outside\n").unwrap();
     // Up to the root, and down again; as a path, and as what a link says.
@@ -422,7 +386,7 @@ fn the_machine_s_half_of_a_volume_is_walked_outside(role: Role) {
 }
 
 fn a_read_only_volume_is_so_in_all_its_mounts(role: Role) {
-    let folder = scratch(role);
+    let folder = files::folder(role);
     let path = folder.path().to_str().unwrap();
     fs::create_dir(folder.path().join("below")).unwrap();
     let output = on_shared_mounts(
@@ -438,7 +402,7 @@ fn a_read_only_volume_is_so_in_all_its_mounts(role: Role) {
 }
 
 fn volumes_that_cannot_be_mounted_are_refused(role: Role) {
-    let closed = scratch(role);
+    let closed = files::folder(role);
     let closed = format!("{}:/closed:ro", closed.path().display());
     for (volume, message) in [
         (

@@ -1,11 +1,12 @@
 //! Where a child waits until its parent has done what only the parent can: `eventfd(2)`,
 //! `pidfd_open(2)`.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
 use anyhow::{Result, ensure};
 use ch00_ground::refusal::Refused;
+use ch02_ipc::pidfd_open;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -29,13 +30,7 @@ impl Gate {
     pub fn new() -> Result<Gate> {
         let opened = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)
             .refused(|| "eventfd(EFD_CLOEXEC)".into(), &[])?;
-        let pid = process::id();
-        // SAFETY: two numbers go in, and no memory.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let fd = Errno::result(fd).refused(|| format!("pidfd_open({pid})"), &[])?;
-        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-        let parent = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-        Ok(Gate { opened, parent })
+        Ok(Gate { opened, parent: pidfd_open(process::id())? })
     }
 
     /// Lets the child pass.

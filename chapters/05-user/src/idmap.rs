@@ -1,7 +1,7 @@
 //! A mount on which files belong to somebody else: `mount_setattr(2)`, "ID-mapped mounts".
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result};
 use ch00_ground::refusal::{Help, Refused};
@@ -39,16 +39,8 @@ pub fn idmap(tree: &Tree, maps: &Maps) -> Result<()> {
         propagation: 0,
         userns_fd: namespace.as_raw_fd() as u64,
     };
-    let (fd, flags) = (tree.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
-    let size = size_of_val(&change);
-    // SAFETY: the change lives until the call returns, and its own size goes with it.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const change, size)
-    };
-    Errno::result(answer)
-        .refused(|| "mount_setattr(rootfs, MOUNT_ATTR_IDMAP)".into(), HELP)
-        .context("cannot map the owners of the root file system")?;
-    Ok(())
+    tree.change("MOUNT_ATTR_IDMAP", &change, HELP)
+        .context("cannot map the owners of the root file system")
 }
 // ANCHOR_END: idmap
 

@@ -1,15 +1,14 @@
 //! The claims of chapter 5, each tried from outside: in `/proc/PID`, and by who owns which file.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
+use harness::files::{mounts_around, rootfs};
 use harness::program::{children, differing, eventually, is_gone, running, status_line};
 use harness::{Output, Role, Running, claim};
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
-use tempfile::TempDir;
 
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -83,17 +82,6 @@ fn has_range(role: Role) -> bool {
         || helpers.status == 0
             && set_aside("/etc/subuid", role).is_some()
             && set_aside("/etc/subgid", role).is_some()
-}
-
-/// A root file system that `role` has made.
-fn rootfs(role: Role) -> (TempDir, String) {
-    let folder = tempfile::Builder::new().prefix("test of ch05 ").tempdir().unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    chown(&folder, Some(role.uid()), Some(role.uid())).ok();
-    let path = folder.path().join("root").to_str().unwrap().to_owned();
-    let script = Path::new(PACKAGE).join("../../scripts/rootfs");
-    assert_eq!(role.run(script.to_str().unwrap(), &[&path]).status, 0);
-    (folder, path)
 }
 
 fn five_namespaces_differ(role: Role) {
@@ -224,19 +212,7 @@ fn without_the_idmap_they_are_nobodys(role: Role) {
 
 fn with_a_root_file_system_nothing_shows_outside(role: Role) {
     let (_folder, path) = rootfs(role);
-    let script = format!(
-        "mount --make-rshared /; cat /proc/self/mountinfo; echo =; \
-         ch05-user --quiet --rootfs '{path}' -- sh -c 'echo ready; exec sleep 60' | {{ \
-         read ready; cat /proc/self/mountinfo; echo =; pkill -KILL -P $$ ch05-user; }}; \
-         cat /proc/self/mountinfo"
-    );
-    let user: &[&str] = if role == Role::Root { &[] } else { &["--user", "--map-root-user"] };
-    let mut args = user.to_vec();
-    // Private first: a mount that is shared with the machine would stay so.
-    args.extend(["--mount", "--propagation", "private", "sh", "-c", &script]);
-    let output = role.run("unshare", &args);
-    let states: Vec<_> = output.stdout.split("=\n").collect();
-    assert_eq!(states.len(), 3, "{output:?}");
+    let states = mounts_around(role, "ch05-user", &format!("--rootfs '{path}'"), "true");
     assert!(states[0].contains(" shared:"), "{}", states[0]);
     assert_eq!(states[0], states[1], "while it ran");
     assert_eq!(states[0], states[2], "after its end");
