@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let claims = vec![
         claim!(the_lab_tells_what_it_can).only(Role::User),
         claim!(the_lab_refuses_what_it_cannot).only(Role::User),
+        claim!(vagrants_scripts_tell_what_they_can).only(Role::User),
     ];
     harness::main(env!("CARGO_MANIFEST_DIR"), claims)
 }
@@ -51,6 +52,19 @@ fn the_lab_refuses_what_it_cannot(role: Role) {
             let output = role.run(scripts.join("lab").to_str().unwrap(), args);
             let expected = format!("lab: {message}\n  help: scripts/lab --help\n");
             assert_eq!((output.status, output.stderr), (2, expected), "{args:?}");
+        }
+    });
+}
+
+fn vagrants_scripts_tell_what_they_can(role: Role) {
+    with_blank(|scripts| {
+        for (script, word) in [("build-box", "lab.box"), ("test-vagrant", "FILE.box")] {
+            let script = scripts.join(script);
+            let told = role.run(script.to_str().unwrap(), &["--help"]);
+            assert_eq!((told.status, told.stderr.as_str()), (0, ""));
+            assert!(told.stdout.contains(word), "{}", told.stdout);
+            let refused = role.run(script.to_str().unwrap(), &["--frobnicate"]);
+            assert_eq!((refused.status, refused.stdout), (2, told.stdout));
         }
     });
 }
