@@ -4,24 +4,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use ch00_ground::refusal::Refused;
 use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 
-use ch00_ground::mountinfo::Mount;
+use crate::mountinfo::Mount;
+use crate::refusal::Refused;
 
 /// Which versions this machine has mounted.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// v1 hierarchies with controllers.
     V1,
+    /// The v2 hierarchy.
     V2,
     /// Controllers in v1 hierarchies, and a v2 hierarchy beside them.
     Hybrid,
+    /// No hierarchy.
     None,
 }
 
 impl Mode {
+    /// Those that these are of.
     pub fn of(hierarchies: &[Hierarchy]) -> Mode {
         let v1 = hierarchies
             .iter()
@@ -35,6 +39,7 @@ impl Mode {
         }
     }
 
+    /// Its name in the doctor's report.
     pub fn word(self) -> &'static str {
         match self {
             Mode::V1 => "v1",
@@ -48,12 +53,17 @@ impl Mode {
 /// One hierarchy that is mounted.
 #[derive(Serialize)]
 pub struct Hierarchy {
+    /// 1 or 2.
     pub version: u8,
     /// v1: those attached to it. v2: those that your cgroup may give to its children.
     pub controllers: Vec<String>,
     /// The name of a v1 hierarchy that has one, like systemd's.
     pub name: Option<String>,
+    /// Its mount point.
     pub mounted_at: PathBuf,
+    /// The cgroup that is mounted there: the root, unless this is a container.
+    #[serde(skip)]
+    pub mounted: PathBuf,
     /// Your cgroup in it, from the hierarchy's root.
     pub your_cgroup: PathBuf,
     /// Whether you may make cgroups below yours.
@@ -66,6 +76,11 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
+    /// The folder of a cgroup, named by its path from the hierarchy's root.
+    pub fn folder(&self, cgroup: &Path) -> PathBuf {
+        folder(&self.mounted_at, &self.mounted, cgroup)
+    }
+
     /// Everything that a chapter about cgroups needs to do here.
     pub fn delegated(&self) -> bool {
         self.may_make_cgroups
@@ -75,6 +90,10 @@ impl Hierarchy {
 }
 
 /// The hierarchies that are mounted here, with the calling process's place in each.
+///
+/// # Errors
+///
+/// When there is no `/proc`.
 pub fn hierarchies(mounts: &[Mount]) -> Result<Vec<Hierarchy>> {
     let path = "/proc/self/cgroup";
     let text = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
@@ -96,9 +115,7 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
                 && attached.iter().all(|word| mount.super_options.contains(word))
         }
     })?;
-    // In a container the mount may show only a part of the hierarchy.
-    let below = your_cgroup.strip_prefix(&mount.root).unwrap_or(Path::new(""));
-    let folder = mount.mount_point.join(below);
+    let folder = folder(&mount.mount_point, &mount.root, &your_cgroup);
     let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
     let (names, mut controllers): (Vec<_>, Vec<_>) =
         attached.into_iter().partition(|word| word.starts_with("name="));
@@ -111,10 +128,18 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
         controllers,
         name: names.first().and_then(|name| Some(name.strip_prefix("name=")?.to_owned())),
         mounted_at: mount.mount_point.clone(),
+        mounted: mount.root.clone(),
         your_cgroup,
         may_make_cgroups: may_write(&folder),
         may_move_processes: may_write(&folder.join("cgroup.procs")),
         may_enable_controllers: (version == 2)
             .then(|| may_write(&folder.join("cgroup.subtree_control"))),
     })
+}
+
+/// In a container the mount may show only a part of the hierarchy.
+fn folder(mounted_at: &Path, mounted: &Path, cgroup: &Path) -> PathBuf {
+    let below = cgroup.strip_prefix(mounted).unwrap_or(Path::new(""));
+    // Joining nothing would leave a slash at the end.
+    mounted_at.join(below).components().collect()
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ch00_ground::cgroup::{self, Hierarchy, Mode};
 use ch00_ground::facts::plain_table;
 use ch00_ground::mountinfo::{self, Mount};
 use ch00_ground::{capability, namespace, subid};
@@ -14,7 +15,6 @@ use nix::sys::utsname::uname;
 use nix::unistd::{User, getuid};
 use serde::Serialize;
 
-use crate::cgroup::{self, Hierarchy, Mode};
 use crate::probe::{self, Answer};
 
 /// The programs that the book's pages call, and the package of each in Debian.

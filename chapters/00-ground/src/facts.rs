@@ -8,6 +8,7 @@ use comfy_table::{Row, Table, presets};
 use crate::namespace;
 
 /// Named facts about the process that takes them.
+#[derive(Default)]
 pub struct Facts(Vec<(String, String)>);
 
 impl Facts {

@@ -14,6 +14,8 @@ compile_error!(
 #[cfg(target_os = "linux")]
 pub mod capability;
 #[cfg(target_os = "linux")]
+pub mod cgroup;
+#[cfg(target_os = "linux")]
 pub mod facts;
 #[cfg(target_os = "linux")]
 pub mod mountinfo;

@@ -1,6 +1,5 @@
 //! The doctor: what this machine allows, what each refusal blocks, and its cure.
 
-mod cgroup;
 mod doctor;
 mod probe;
 

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::refusal::Refused;
 use anyhow::Result;
+use nix::errno::Errno;
+
+use crate::refusal::Refused;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +27,12 @@ pub struct Mount {
 ///
 /// # Errors
 ///
-/// When there is no `/proc`.
+/// ENOENT when there is no `/proc`.
 pub fn read() -> Result<Vec<Mount>> {
+    const NO_PROC: &str = "/proc is not mounted; as root: mount -t proc proc /proc";
     let path = "/proc/self/mountinfo";
-    let bytes = fs::read(path).refused(|| format!("open({path:?})"), &[])?;
+    let help = &[(Errno::ENOENT, NO_PROC)];
+    let bytes = fs::read(path).refused(|| format!("open({path:?})"), help)?;
     // A mount point may be any bytes.
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(parse).collect())

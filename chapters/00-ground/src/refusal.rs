@@ -39,6 +39,11 @@ impl Refusal {
         Refusal { call, errno: Some(errno as i32), source: Some(errno), help: None, status: FAILED }
     }
 
+    /// What we refuse ourselves, before the kernel is asked.
+    pub fn ours(what: String) -> Refusal {
+        Refusal { call: what, errno: None, source: None, help: None, status: FAILED }
+    }
+
     /// The same, with what the reader can do about it.
     pub fn with_help(self, help: impl Into<String>) -> Refusal {
         Refusal { help: Some(help.into()), ..self }
