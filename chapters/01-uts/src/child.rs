@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::{process, ptr};
 
@@ -59,6 +59,22 @@ pub const FORWARDED: [Signal; 6] = [
 /// ENOSPC over a limit of `/proc/sys/user`; ENOSYS before kernel 5.3 or behind a seccomp filter.
 /// And when this process has threads: the child would be left with their locks and without them.
 pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Result<Child> {
+    spawn_into(None, flags, body)
+}
+
+/// The same, in the cgroup whose folder of a cgroup v2 file system `cgroup` is: chapter 9 has the
+/// reasons.
+///
+/// # Errors
+///
+/// Those of [`spawn`]; and of `clone3`: EBUSY when the cgroup gives controllers to its children,
+/// EACCES when the caller may not move a process from its own cgroup there, EOPNOTSUPP when the
+/// cgroup's type is `domain invalid`.
+pub fn spawn_into(
+    cgroup: Option<BorrowedFd>,
+    flags: CloneFlags,
+    body: impl FnOnce() -> Result<Infallible>,
+) -> Result<Child> {
     ensure!(threads()? == 1, "cannot clone a process that has threads");
     let (report, reporter) = std::io::pipe().refused(|| "pipe2(O_CLOEXEC)".into(), &[])?;
     let had_terminal = terminal::is_foreground();
@@ -76,7 +92,7 @@ pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Re
         .refused(|| "signalfd()".into(), &[])?;
 
     // SAFETY: this process has one thread, so the child may do whatever its parent may.
-    match unsafe { clone3(flags) }? {
+    match unsafe { clone3(flags, cgroup) }? {
         None => {
             drop(report);
             let Err(error) = become_child(&old_mask, &reporter).and_then(|()| body());
@@ -93,24 +109,34 @@ pub fn spawn(flags: CloneFlags, body: impl FnOnce() -> Result<Infallible>) -> Re
 // ANCHOR_END: spawn
 
 // ANCHOR: clone3
-/// `clone3(2)` without a stack: as `fork(2)`, but with `flags`, and with a pidfd. `None` in the
-/// child.
+/// `clone3(2)` without a stack: as `fork(2)`, but with `flags`, in a cgroup if one is given, and with
+/// a pidfd. `None` in the child.
 ///
 /// # Safety
 ///
 /// As for [`nix::unistd::fork`]: the calling process has one thread.
-unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
+unsafe fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> Result<Option<(Pid, OwnedFd)>> {
     let mut pidfd = -1;
     // SAFETY: clone_args is plain numbers, and zero in a field means that nothing is asked for.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = (flags.bits() | libc::CLONE_PIDFD) as u32 as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: args lives until the call returns, and says its own size; pidfd is an int that may be
     // written.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     match Errno::result(pid)
-        .refused(|| format!("clone3({})", namespace::flag_names(flags)), HELP)
+        .refused(
+            || match cgroup {
+                None => format!("clone3({})", namespace::flag_names(flags)),
+                Some(_) => format!("clone3({} | CLONE_INTO_CGROUP)", namespace::flag_names(flags)),
+            },
+            if cgroup.is_some() { INTO_CGROUP } else { HELP },
+        )
         .context("cannot start a child")?
     {
         0 => Ok(None),
@@ -119,6 +145,22 @@ unsafe fn clone3(flags: CloneFlags) -> Result<Option<(Pid, OwnedFd)>> {
     }
 }
 // ANCHOR_END: clone3
+
+/// libc's is an int, and too small for it.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+const INTO_CGROUP: Help = &[
+    (
+        Errno::EBUSY,
+        "a cgroup that gives controllers to its children takes no processes (chapter 7)",
+    ),
+    (Errno::EACCES, "you may not move a process from your own cgroup to that one (chapter 7)"),
+    (
+        Errno::EOPNOTSUPP,
+        "the cgroup above has become threaded; cat cgroup.type shows it (chapter 7)",
+    ),
+    (Errno::EPERM, namespace::TAKES_CAPABILITY.1),
+];
 
 const HELP: Help = &[
     namespace::TAKES_CAPABILITY,

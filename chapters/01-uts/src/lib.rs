@@ -9,6 +9,6 @@ mod exec;
 mod hostname;
 mod terminal;
 
-pub use child::{Child, FORWARDED, is_forwarded, reap, spawn};
+pub use child::{Child, FORWARDED, is_forwarded, reap, spawn, spawn_into};
 pub use exec::exec;
 pub use hostname::{hostname, set_hostname};
