@@ -50,3 +50,18 @@ pub fn mounts_around(role: Role, program: &str, args: &str, command: &str) -> [S
     let states: Vec<_> = output.stdout.split("=\n").map(ToOwned::to_owned).collect();
     states.try_into().unwrap_or_else(|_| panic!("{output:?}"))
 }
+
+/// A whole disk that root can read here.
+pub fn disk() -> Option<String> {
+    let names = fs::read_dir("/sys/block")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter(|name| !["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)))
+        .map(|name| format!("/dev/{name}"))
+        .find(|path| {
+            fs::File::open(path)
+                .and_then(|mut disk| std::io::Read::read_exact(&mut disk, &mut [0; 512]))
+                .is_ok()
+        })
+}

@@ -2,9 +2,11 @@
 //! programs that are started from outside and looked at from outside.
 //!
 //! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
-//! programs the uid of `nobody`. `REQUIRE="root user userns tools cargo subids idmap"` (or `all`) makes a failure of every
-//! skip for one of these reasons.
+//! programs the uid of `nobody`. `REQUIRE`, a list of words, makes a failure of every skip for one of
+//! these reasons: `root`, `user`, `userns`, `tools`, `cargo`, `subids`, `idmap`, `cgroups`, `v1`, `v2`,
+//! `cgroup2`, `disk`, `lab`; and `all` for all.
 
+pub mod cgroups;
 pub mod files;
 pub mod program;
 pub mod terminal;
@@ -145,6 +147,23 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             };
             let why = || format!("needs a /tmp that can be id-mapped, and it is a {}", kind.trim());
             (!can).then(|| ("idmap", why()))
+        }
+        "cgroups" if role == Role::User && cgroups::v1("memory").is_some() => {
+            Some(("v2", "needs cgroup v2: v1 is for root".to_owned()))
+        }
+        "cgroups" => (!cgroups::can_have(role))
+            .then(|| ("cgroups", "needs a subtree of cgroups that was delegated".to_owned())),
+        "users" => (!root).then(|| ("root", "needs root, who can be two users".to_owned())),
+        "v1" => cgroups::v1("memory").is_none().then(|| ("v1", "needs cgroup v1".to_owned())),
+        "v2" => cgroups::v2().is_none().then(|| ("v2", "needs cgroup v2".to_owned())),
+        "disk" => {
+            files::disk().is_none().then(|| ("disk", "needs a disk that root can read".to_owned()))
+        }
+        // Also beside v1, where it has hardly a controller.
+        "cgroup2" => {
+            let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+            let has = mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup2"));
+            (!has).then(|| ("cgroup2", "needs cgroup v2".to_owned()))
         }
         "lab" => {
             let is_lab = std::env::var_os("LAB").is_some();

@@ -78,7 +78,7 @@ impl Role {
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("it can be started");
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
-        Running { child, stdout }
+        Running { child, stdout, gently: false }
     }
 }
 
@@ -86,6 +86,8 @@ impl Role {
 pub struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// Whether it is asked to end before it is killed.
+    gently: bool,
 }
 
 impl Running {
@@ -99,6 +101,11 @@ impl Running {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it prints text");
         line.trim_end().to_owned()
+    }
+
+    /// When the test forgets it, it is asked to end, and has the time for it.
+    pub fn ends_gently(&mut self) {
+        self.gently = true;
     }
 
     /// Sends it a signal.
@@ -121,6 +128,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.gently && matches!(self.child.try_wait(), Ok(None)) {
+            self.signal(Signal::SIGTERM);
+            let started = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         // Both fail when it has ended, which is what is wanted.
         _ = self.child.kill();
         _ = self.child.wait();

@@ -1,5 +1,6 @@
 //! A real terminal with a shell in it, and somebody who types.
 
+use std::env::var;
 use std::io::{Read, Write};
 use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
@@ -8,11 +9,14 @@ use std::time::Instant;
 use nix::unistd::getuid;
 use pty_process::blocking::{Command, Pty, open};
 
+use crate::cgroups::Subtree;
 use crate::program::{PATIENCE, path};
 use crate::{NOBODY, Role};
 
 /// What the shell prints instead of `$ `: a character that nothing else prints.
 const PROMPT: char = '\u{1e}';
+
+const SHELL: [&str; 2] = ["/bin/sh", "-i"];
 
 /// A pseudo-terminal with an interactive `/bin/sh`.
 pub struct Terminal {
@@ -26,14 +30,32 @@ pub struct Terminal {
 impl Terminal {
     /// Opens a terminal in `role`, and waits for the first prompt.
     pub fn open(role: Role) -> Terminal {
+        Terminal::start(role, &SHELL)
+    }
+
+    /// The same, in a subtree of cgroups and in its role.
+    pub fn open_in(subtree: &Subtree) -> Terminal {
+        let (role, line) = subtree.line(&SHELL);
+        Terminal::start(role, &line)
+    }
+
+    fn start(role: Role, line: &[&str]) -> Terminal {
         let (pty, pts) = open().expect("/dev/ptmx can be opened");
         pty.resize(pty_process::Size::new(24, 120)).expect("a terminal can be resized");
-        let mut command = Command::new("/bin/sh").arg("-i").current_dir("/tmp").env_clear().envs([
-            ("PATH", path().as_str()),
-            ("PS1", &PROMPT.to_string()),
-            ("TERM", "dumb"),
-            ("LC_ALL", "C"),
-        ]);
+        // Where systemd is asked for a subtree, these lead to it.
+        let systemd = ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
+        let systemd = systemd.into_iter().filter_map(|name| Some((name, var(name).ok()?)));
+        let mut command = Command::new(line[0])
+            .args(&line[1..])
+            .current_dir("/tmp")
+            .env_clear()
+            .envs([
+                ("PATH", path().as_str()),
+                ("PS1", &PROMPT.to_string()),
+                ("TERM", "dumb"),
+                ("LC_ALL", "C"),
+            ])
+            .envs(systemd);
         if role.uid() != getuid().as_raw() {
             // The terminal's own device belongs to who opened it; a shell only needs the open
             // descriptors.

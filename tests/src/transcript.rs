@@ -28,6 +28,7 @@ use std::sync::{Mutex, PoisonError};
 
 use regex::Regex;
 
+use crate::cgroups::Subtree;
 use crate::terminal::Terminal;
 use crate::{Claim, Role};
 
@@ -110,7 +111,10 @@ impl Transcript {
 
     /// Types every command of the session, and returns the session as it is now.
     fn record(&self) -> String {
-        let mut terminal = Terminal::open(self.role);
+        // Who needs cgroups sits in a subtree of its own.
+        let subtree = self.needs.contains(&"cgroups").then(|| Subtree::new(self.role));
+        let mut terminal =
+            subtree.as_ref().map_or_else(|| Terminal::open(self.role), Terminal::open_in);
         let mut session = String::new();
         for line in self.session.lines() {
             let Some(command) = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")) else {
