@@ -1,0 +1,32 @@
+//! A child that was never outside of its cgroup: `CLONE_INTO_CGROUP`, `clone(2)`.
+
+use std::convert::Infallible;
+
+use anyhow::Result;
+use ch01_uts::{Child, spawn_into};
+use ch07_cgroup_hierarchy::Group;
+use nix::sched::CloneFlags;
+
+// ANCHOR: spawn_in
+/// Starts a child as [`ch01_uts::spawn`] does, in `group` before `body` begins.
+///
+/// On v2 it is born there. On v1 it goes there first of all, by itself: no one else can be quicker,
+/// and for a process that moves itself the kernel need not wait until it stands still.
+///
+/// # Errors
+///
+/// Those of [`spawn_into`], and of [`Group::enter`] in the child.
+pub fn spawn_in(
+    group: &Group,
+    flags: CloneFlags,
+    body: impl FnOnce() -> Result<Infallible>,
+) -> Result<Child> {
+    let birthplace = group.birthplace();
+    spawn_into(birthplace, flags, || {
+        if birthplace.is_none() {
+            group.enter()?;
+        }
+        body()
+    })
+}
+// ANCHOR_END: spawn_in
