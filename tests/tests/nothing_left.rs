@@ -10,7 +10,7 @@ use harness::program::PATIENCE;
 use harness::{Role, claim};
 
 /// What the chapters can be asked to do, and be interrupted in.
-const RUNS: [&[&str]; 16] = [
+const RUNS: [&[&str]; 20] = [
     &["ch00-ground", "--json"],
     &["ch01-uts", "--quiet", "sleep", SECONDS],
     &["ch01-uts", "--quiet", "no-such-command"],
@@ -47,6 +47,10 @@ const RUNS: [&[&str]; 16] = [
     &["ch06-net", "--quiet", "sleep", SECONDS],
     &["ch06-net", "--quiet", "--network", "veth", "sleep", SECONDS],
     &["ch06-net", "--quiet", "--network", "veth", "--gateway", "10.78.0.1", "true"],
+    &["ch07-cgroup-hierarchy", "rules"],
+    &["ch08-cgroup-memory", "--quiet", "sleep", SECONDS],
+    &["ch08-cgroup-memory", "--quiet", "no-such-command"],
+    &["ch09-cgroup-cpu", "--quiet", "--cpus", "1", "--pids-limit", "9", "sleep", SECONDS],
 ];
 
 static BEFORE: LazyLock<Machine> = LazyLock::new(Machine::now);
@@ -76,7 +80,7 @@ fn nothing_is_left(role: Role) {
             role.run(run[0], &args(run, "0"));
         }
     }
-    BEFORE.eventually_again();
+    BEFORE.eventually_again(|| {});
     for run in RUNS {
         for moment in 0..25 {
             let mut running = role.start(run[0], &args(run, "600"));
@@ -85,7 +89,12 @@ fn nothing_is_left(role: Role) {
             running.end();
         }
     }
-    BEFORE.eventually_again();
+    // SIGKILL may leave a cgroup, empty as soon as the command has died too. The next run removes it.
+    BEFORE.eventually_again(|| {
+        for run in RUNS.iter().filter(|run| run[0] >= "ch07") {
+            role.run(run[0], &args(run, "0"));
+        }
+    });
 }
 
 /// What a program could leave behind.
@@ -93,6 +102,7 @@ fn nothing_is_left(role: Role) {
 struct Machine {
     mounts: String,
     cgroups: BTreeSet<String>,
+    hierarchies: Vec<String>,
     links: BTreeSet<String>,
     ipc: Vec<String>,
     temporary: BTreeSet<String>,
@@ -104,6 +114,7 @@ impl Machine {
         Machine {
             mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
             cgroups: cgroups(),
+            hierarchies: hierarchies(),
             links: names("/sys/class/net"),
             ipc: ["msg", "sem", "shm"]
                 .map(|kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap())
@@ -114,9 +125,10 @@ impl Machine {
     }
 
     /// The kernel tears a namespace down in its own time.
-    fn eventually_again(&self) {
+    fn eventually_again(&self, meanwhile: impl Fn()) {
         let started = Instant::now();
         loop {
+            meanwhile();
             let mut now = Machine::now();
             // What another test has left sleeping may have ended meanwhile.
             now.processes.extend(self.processes.iter().cloned());
@@ -163,6 +175,15 @@ fn cgroups() -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The hierarchies of v1, without their numbers.
+fn hierarchies() -> Vec<String> {
+    let lines = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let mut names: Vec<_> =
+        lines.lines().filter_map(|line| Some(line.split(':').nth(1)?.to_owned())).collect();
+    names.sort();
+    names
 }
 
 /// The processes that stem from a chapter, whoever they are by now: each carries the PATH that the harness gave
