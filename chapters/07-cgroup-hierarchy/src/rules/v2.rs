@@ -164,6 +164,9 @@ fn no_internal_processes(place: &Place) -> Result<Vec<Trial>> {
         ),
         Trial::refused("echo PID > b/cgroup.procs, when b gives it", Errno::EBUSY, enter),
     ];
+    if place.shared != place.controller {
+        trials.extend(threaded_by_accident(place)?);
+    }
     let root = &place.hierarchy.mounted_at;
     if !root.join("cgroup.type").exists() {
         let read = |file| anyhow::Ok(fs::read_to_string(root.join(file))?);
@@ -176,6 +179,24 @@ fn no_internal_processes(place: &Place) -> Result<Vec<Trial>> {
         ));
     }
     Ok(trials)
+}
+
+/// What takes threads as well is not refused, and what comes of it is seldom wanted.
+fn threaded_by_accident(place: &Place) -> Result<Vec<Trial>> {
+    place.base.write("cgroup.subtree_control", "+pids")?;
+    let c = place.folder("c")?;
+    let inner = c.below("inner")?;
+    let sleeper = Sleeper::start()?;
+    c.write("cgroup.procs", &sleeper.pid())?;
+    let give = c.write("cgroup.subtree_control", "+pids");
+    let kind = c.read("cgroup.type")?;
+    let enter = inner.write("cgroup.procs", &sleeper.pid());
+    drop(sleeper);
+    Ok(vec![
+        Trial::allowed("echo +pids > c/cgroup.subtree_control, with a process in c", give),
+        Trial::state("cat c/cgroup.type", kind.clone(), kind == "domain threaded"),
+        Trial::refused("echo PID > c/inner/cgroup.procs", Errno::EOPNOTSUPP, enter),
+    ])
 }
 
 fn threads(place: &Place) -> Result<Vec<Trial>> {
