@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{User, getuid};
 
 pub use program::{Output, Running};
@@ -94,6 +95,11 @@ macro_rules! claim {
 /// The whole of a chapter's test program: its claims, and its transcripts, each in every role it
 /// has.
 pub fn main(package: &str, claims: Vec<Claim>) -> ExitCode {
+    // Whoever was started in the background ignores these, and so would all that we start.
+    for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action runs no code of ours.
+        _ = unsafe { signal(ignored, SigHandler::SigDfl) };
+    }
     let transcripts = transcript::claims(&Path::new(package).join("transcripts"));
     let trials = claims.into_iter().chain(transcripts).flat_map(Claim::trials).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
