@@ -215,12 +215,12 @@ impl Drop for Cgroup {
 }
 
 /// Kills all in a cgroup, and removes it; but not with ourselves in it.
-fn kill_and_remove(path: &Path) {
+pub(crate) fn kill_and_remove(path: &Path) {
     let ourselves = process::id().to_string();
     // Who is in there is dead in a moment.
     for _ in 0..1000 {
         let pids = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        if remove(path).is_ok() || pids.lines().any(|pid| pid == ourselves) {
+        if remove(path).is_ok() || !path.exists() || pids.lines().any(|pid| pid == ourselves) {
             return;
         }
         kill_all(path);

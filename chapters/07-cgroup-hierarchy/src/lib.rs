@@ -5,8 +5,10 @@
 
 mod cgroup;
 mod group;
+mod keeper;
 pub mod rules;
 pub mod view;
 
 pub use cgroup::Cgroup;
 pub use group::{Group, hierarchy_of};
+pub use keeper::Keeper;

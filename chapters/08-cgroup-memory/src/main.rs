@@ -58,6 +58,7 @@ fn run(args: &Args) -> Result<u8> {
     };
     let group = Group::create("ch08", &Memory::CONTROLLERS)?;
     memory.limit(&group)?;
+    let _keeper = group.keep()?;
     let outside = facts()?;
 
     let child = spawn(CloneFlags::empty(), || {

@@ -27,7 +27,8 @@ fn main() -> ExitCode {
         claim!(what_is_told_is_what_the_kernel_counted),
         claim!(what_the_command_left_running_is_killed),
         claim!(nothing_is_left),
-        claim!(the_next_run_removes_what_sigkill_has_left),
+        claim!(sigkill_leaves_nothing),
+        claim!(without_a_keeper_the_next_run_removes_it),
         claim!(one_of_the_same_number_is_left_alone).only(Role::Root),
         claim!(the_cgroups_of_others_are_left_alone).only(Role::Root),
         claim!(a_limit_that_cannot_be_is_refused),
@@ -216,25 +217,44 @@ fn nothing_is_left(role: Role) {
     subtree.assert_none_is_left("ch08");
 }
 
-fn the_next_run_removes_what_sigkill_has_left(role: Role) {
-    let subtree = Subtree::new(role);
-    // A shell that stays beside the program, so that both runs make their cgroups in one place; and
-    // a command that has started something, which does not die with it.
+/// A shell that stays beside the program, so that all runs make their cgroups in one place; and a
+/// command that has started something, which does not die with it. The shell, and the numbers of
+/// the command and of what it has started.
+fn start_both(subtree: &Subtree) -> (Running, u32, u32) {
     let command = "setsid sleep 60 & echo $$ $!; exec sleep 60";
     let script = format!("{PROGRAM} --quiet -- sh -c '{command}' & wait");
     let mut shell = subtree.start(&["sh", "-c", &script]);
     let pids: Vec<u32> = shell.line().split(' ').map(|pid| pid.parse().unwrap()).collect();
-    let folder = folder_of(pids[0], "memory");
+    (shell, pids[0], pids[1])
+}
+
+fn sigkill_leaves_nothing(role: Role) {
+    let subtree = Subtree::new(role);
+    let (mut shell, command, started) = start_both(&subtree);
+    let folder = folder_of(command, "memory");
     assert!(folder.exists());
+    kill(parent(command), Signal::SIGKILL).expect("it is running");
+    shell.end();
+    eventually("the end of all", || is_dead(command) && is_dead(started) && !folder.exists());
+}
+
+fn without_a_keeper_the_next_run_removes_it(role: Role) {
+    let subtree = Subtree::new(role);
+    let (mut shell, command, started) = start_both(&subtree);
+    let folder = folder_of(command, "memory");
     // Another, which lives on.
     let (_living, pid) = start(&subtree, &[]);
-    kill(parent(pids[0]), Signal::SIGKILL).expect("it is running");
+    let program = parent(command);
+    let keepers = children(program.as_raw() as u32).into_iter().filter(|child| *child != command);
+    keepers.for_each(|keeper| kill(Pid::from_raw(keeper as i32), Signal::SIGKILL).unwrap());
+    kill(program, Signal::SIGKILL).expect("it is running");
     shell.end();
-    eventually("the command's end", || is_dead(pids[0]));
+    eventually("the command's end", || is_dead(command));
+    assert!(folder.exists() && !is_dead(started));
     let beside = format!("{PROGRAM} --quiet true; true");
     eventually("the removal", || {
         subtree.run(&["sh", "-c", &beside]);
-        !folder.exists() && is_dead(pids[1])
+        !folder.exists() && is_dead(started)
     });
     assert_eq!(limit(pid), 64 * MIB);
 }
@@ -246,7 +266,11 @@ fn one_of_the_same_number_is_left_alone(role: Role) {
     let mut living =
         role.start("unshare", &[&unshare[1..], &[PROGRAM, "--quiet"], &command].concat());
     assert_eq!(living.line(), "ready");
-    let first = children(children(living.pid())[0])[0];
+    let inside = children(living.pid())[0];
+    let first = children(inside)
+        .into_iter()
+        .find(|child| folder_of(*child, "memory") != folder_of(inside, "memory"));
+    let first = first.expect("the command");
     assert_eq!(limit(first), 96 * MIB);
     let output =
         role.run("unshare", &[&unshare[1..], &[PROGRAM, "--quiet", "echo", "ran"]].concat());

@@ -79,6 +79,7 @@ fn run(args: &Args) -> Result<u8> {
         Pids { max }.limit(&group)?;
     }
     io.limit(&group)?;
+    let _keeper = group.keep()?;
 
     let started = Instant::now();
     let child = spawn_in(&group, CloneFlags::empty(), || exec(&args.command))?;
