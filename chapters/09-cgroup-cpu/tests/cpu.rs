@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use harness::cgroups::{Subtree, folder_of, v1};
 use harness::program::{children, eventually};
 use harness::{Claim, Role, Running, claim};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn main() -> ExitCode {
     let v2 = |claim: Claim| claim.needs(&["v2"]);
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         claim!(what_is_no_disk_is_refused).only(Role::Root),
         claim!(more_than_there_is_is_refused),
         claim!(nothing_is_left),
+        claim!(sigkill_leaves_nothing),
         claim!(the_status_passes_through),
         claim!(quiet_is_quiet),
     ];
@@ -331,13 +334,25 @@ fn nothing_is_left(role: Role) {
     }
     let (running, pid) = start(&subtree, &[], "sleep 60");
     let folder = folder_of(pid, "cpu");
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid as i32),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
+    kill(Pid::from_raw(pid as i32), Signal::SIGTERM).unwrap();
     eventually("the removal of its cgroup", || !folder.exists());
     drop(running);
+}
+
+fn sigkill_leaves_nothing(role: Role) {
+    let subtree = Subtree::new(role);
+    let command = "setsid sleep 60 & echo $$ $!; exec sleep 60";
+    let line = [PROGRAM, "--quiet", "--pids-limit", "9", "--", "sh", "-c", command];
+    let mut running = subtree.start(&line);
+    let pids: Vec<u32> = running.line().split(' ').map(|pid| pid.parse().unwrap()).collect();
+    let folders = ["cpu", "pids"].map(|controller| folder_of(pids[0], controller));
+    assert!(folders.iter().all(|folder| folder.exists()), "{folders:?}");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    eventually("the end of all", || {
+        let is_there = |pid: &u32| std::fs::exists(format!("/proc/{pid}/exe")).unwrap_or(true);
+        !folders.iter().any(|folder| folder.exists()) && !pids.iter().any(is_there)
+    });
 }
 
 fn the_status_passes_through(role: Role) {
