@@ -77,7 +77,12 @@ impl Plot {
             .x_label_area_size(36)
             .y_label_area_size(48)
             .build_cartesian_2d(0f32..self.end(), 0f32..self.top())?;
-        chart.configure_mesh().x_desc("seconds").y_desc("processors in use").draw()?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_desc("seconds")
+            .y_desc("processors in use")
+            .draw()?;
         let blue = RGBColor(0, 90, 181);
         chart.draw_series(
             AreaSeries::new(self.points.iter().copied(), 0.0, blue.mix(0.2)).border_style(blue),
