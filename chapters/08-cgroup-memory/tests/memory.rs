@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         v2(claim!(one_dies_or_all)),
         claim!(what_is_told_is_what_the_kernel_counted),
         claim!(what_the_command_left_running_is_killed),
-        claim!(nothing_is_left),
+        claim!(its_cgroups_are_removed),
         claim!(sigkill_leaves_nothing),
         claim!(without_a_keeper_the_next_run_removes_it),
         claim!(one_of_the_same_number_is_left_alone).only(Role::Root),
@@ -204,7 +204,7 @@ fn what_the_command_left_running_is_killed(role: Role) {
     subtree.assert_none_is_left("ch08");
 }
 
-fn nothing_is_left(role: Role) {
+fn its_cgroups_are_removed(role: Role) {
     let subtree = Subtree::new(role);
     for command in [&["true"][..], &["no-such-command"], &["ch08-hog"], &["sh", "-c", "kill -9 $$"]]
     {

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         claim!(a_disk_is_read_no_faster).only(Role::Root).needs(&["disk"]),
         claim!(what_is_no_disk_is_refused).only(Role::Root),
         claim!(more_than_there_is_is_refused),
-        claim!(nothing_is_left),
+        claim!(its_cgroups_are_removed),
         claim!(sigkill_leaves_nothing),
         claim!(the_status_passes_through),
         claim!(quiet_is_quiet),
@@ -326,7 +326,7 @@ fn v1_is_for_root(role: Role) {
     assert_eq!((output.status, output.stdout.as_str()), (125, ""));
 }
 
-fn nothing_is_left(role: Role) {
+fn its_cgroups_are_removed(role: Role) {
     let subtree = Subtree::new(role);
     for command in [&["true"][..], &["no-such-command"], &["sh", "-c", "kill -9 $$"]] {
         subtree.run(&[&[PROGRAM, "--quiet", "--pids-limit", "9"], command].concat());
