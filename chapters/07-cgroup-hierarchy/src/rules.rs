@@ -9,7 +9,7 @@ mod v2;
 use std::io::{Write, stdout};
 use std::process;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use ch00_ground::capability;
 use ch00_ground::facts::plain_table;
 use ch01_uts::spawn;
@@ -22,6 +22,22 @@ struct Rule {
     version: u8,
     text: &'static str,
     trials: Result<Vec<Trial>>,
+}
+
+impl Rule {
+    /// Tries it where it can be tried, if there is such a place.
+    fn new<P>(
+        version: u8,
+        text: &'static str,
+        place: &Result<P>,
+        try_it: fn(&P) -> Result<Vec<Trial>>,
+    ) -> Rule {
+        let trials = match place {
+            Ok(place) => try_it(place),
+            Err(error) => Err(anyhow!("{error:#}")),
+        };
+        Rule { version, text, trials }
+    }
 }
 
 /// One thing that was done.

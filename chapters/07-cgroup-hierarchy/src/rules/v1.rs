@@ -70,14 +70,7 @@ impl Drop for Place {
 }
 
 pub fn rules(ground: &Ground) -> Vec<Rule> {
-    let rule = |text, try_it: fn(&Place) -> Result<Vec<Trial>>| Rule {
-        version: 1,
-        text,
-        trials: match &ground.0 {
-            Ok(place) => try_it(place),
-            Err(error) => Err(anyhow!("{error:#}")),
-        },
-    };
+    let rule = |text, try_it| Rule::new(1, text, &ground.0, try_it);
     vec![
         rule("a new hierarchy holds every process in its root cgroup", holds_everybody),
         rule("a hierarchy may have many subsystems", many_subsystems),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ch00_ground::cgroup::{Hierarchy, hierarchies};
 use ch00_ground::mountinfo;
 use ch04_mount::Tree;
@@ -85,14 +85,7 @@ impl Place {
 }
 
 pub fn rules(ground: &Ground) -> Vec<Rule> {
-    let rule = |text, try_it: fn(&Place) -> Result<Vec<Trial>>| Rule {
-        version: 2,
-        text,
-        trials: match &ground.0 {
-            Ok(place) => try_it(place),
-            Err(error) => Err(anyhow!("{error:#}")),
-        },
-    };
+    let rule = |text, try_it| Rule::new(2, text, &ground.0, try_it);
     vec![
         rule("there is one hierarchy, and what it uses is in no other", one_hierarchy),
         rule("controllers are enabled from the top down", top_down),
