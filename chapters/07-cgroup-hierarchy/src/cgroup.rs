@@ -266,7 +266,7 @@ const TOO_MANY: (Errno, &str) = (
 );
 const NOT_ENABLED: (Errno, &str) = (
     Errno::ENOENT,
-    "this kernel has no such file, or the controller is not enabled for this cgroup",
+    "this kernel has no such file, or the cgroup was not given the controller, as systemd gives users no io (chapter 7)",
 );
 const V1: Help = &[
     (

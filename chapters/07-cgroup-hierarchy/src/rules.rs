@@ -12,6 +12,7 @@ use std::process;
 use anyhow::{Result, anyhow};
 use ch00_ground::capability;
 use ch00_ground::facts::plain_table;
+use ch00_ground::refusal::Refusal;
 use ch01_uts::spawn;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -34,7 +35,11 @@ impl Rule {
     ) -> Rule {
         let trials = match place {
             Ok(place) => try_it(place),
-            Err(error) => Err(anyhow!("{error:#}")),
+            // With the way out, which stands beside the table then.
+            Err(error) => Err(match error.downcast_ref::<Refusal>().and_then(Refusal::help) {
+                Some(help) => anyhow!("{error:#}\n   help: {help}"),
+                None => anyhow!("{error:#}"),
+            }),
         };
         Rule { version, text, trials }
     }

@@ -82,6 +82,6 @@ pub fn cpus(text: &str) -> Result<f64, String> {
 pub fn weight(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(weight @ 1..=10_000) => Ok(weight),
-        _ => Err("a weight is a whole number from 1 to 10000; who has none told has 100".into()),
+        _ => Err("a weight is a whole number from 1 to 10000, and usually 100".into()),
     }
 }

@@ -152,7 +152,11 @@ fn compare(weights: &[u64]) -> Result<u8> {
         groups.push(group);
     }
     for hog in hogs {
-        hog.wait()?;
+        // Whoever ends one by a signal wants no table; the others die with it.
+        let status = hog.wait()?;
+        if status != 0 {
+            return Ok(status);
+        }
     }
     let used = groups.iter().map(seconds_used).collect::<Result<Vec<_>>>()?;
     // The first may have made room for the others.

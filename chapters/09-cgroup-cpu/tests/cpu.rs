@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let with_cgroups = vec![
         claim!(a_hog_gets_its_quota_and_no_more),
         claim!(weights_share_one_processor),
+        claim!(a_comparison_can_be_interrupted),
         claim!(the_limits_are_there),
         claim!(the_limits_are_there_before_the_command).needs(&["strace"]),
         claim!(a_fork_bomb_is_stopped),
@@ -138,6 +139,18 @@ fn the_limits_are_there_before_the_command(role: Role) {
     let program = [PROGRAM, "--quiet", "--cpus", "1.5", "--", "sh", "-c", &script];
     let output = subtree.run(&[&strace[..], &program].concat());
     assert_eq!(output.stdout, limit, "{output:?}");
+}
+
+fn a_comparison_can_be_interrupted(role: Role) {
+    let subtree = Subtree::new(role);
+    let mut running = subtree.start(&[PROGRAM, "--weights", "100,300"]);
+    let hogs = || children(running.pid());
+    eventually("two hogs", || hogs().len() == 2);
+    let hogs = hogs();
+    // As Ctrl-C does, to each of them.
+    hogs.iter().for_each(|hog| kill(Pid::from_raw(*hog as i32), Signal::SIGINT).unwrap());
+    assert_eq!((running.end(), running.line().as_str()), (130, ""));
+    assert!(!hogs.iter().any(|hog| std::fs::exists(format!("/proc/{hog}/exe")).unwrap_or(true)));
 }
 
 fn the_limits_are_there(role: Role) {
