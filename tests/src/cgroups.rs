@@ -11,7 +11,7 @@ use crate::program::eventually;
 use crate::{Output, Role, Running};
 
 /// Where a file system of this type with this option is mounted.
-fn mounted(kind: &str, option: &str) -> Option<PathBuf> {
+pub(crate) fn mounted(kind: &str, option: &str) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc is mounted");
     let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let found = fields.rfind(|mount| {

@@ -166,11 +166,9 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             files::disk().is_none().then(|| ("disk", "needs a disk that root can read".to_owned()))
         }
         // Also beside v1, where it has hardly a controller.
-        "cgroup2" => {
-            let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
-            let has = mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup2"));
-            (!has).then(|| ("cgroup2", "needs cgroup v2".to_owned()))
-        }
+        "cgroup2" => cgroups::mounted("cgroup2", "")
+            .is_none()
+            .then(|| ("cgroup2", "needs cgroup v2".to_owned())),
         "lab" => {
             let is_lab = std::env::var_os("LAB").is_some();
             (!is_lab).then(|| ("lab", "needs to run in scripts/lab".to_owned()))
