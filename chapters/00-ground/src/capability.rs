@@ -1,8 +1,7 @@
 //! The capabilities of a process: what root's power is made of, in 41 pieces. `capabilities(7)`.
 
-use std::fs;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
+use nix::errno::Errno;
 
 use crate::refusal::Refused;
 
@@ -51,17 +50,23 @@ pub const NAMES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
+/// What begins a call of `capget(2)` and `capset(2)`: the version that has 64 bits, and the process,
+/// of which 0 is the caller.
+pub const HEADER: [u32; 2] = [0x2008_0522, 0];
+
 /// The capabilities in effect for the calling process, as the kernel's bit set.
 ///
 /// # Errors
 ///
-/// When `/proc/self/status` cannot be read.
+/// None that the kernel documents for this use.
 pub fn effective() -> Result<u64> {
-    let path = "/proc/self/status";
-    let status = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    u64::from_str_radix(line.context("no CapEff in /proc/self/status")?.trim(), 16)
-        .context("CapEff is no number")
+    // Effective, permitted, inheritable: the lower 32 bits of each, and then the upper ones.
+    let mut sets = [0_u32; 6];
+    // SAFETY: the header says that two times three numbers may be written, and both live until the
+    // call returns.
+    let answer = unsafe { libc::syscall(libc::SYS_capget, HEADER.as_ptr(), sets.as_mut_ptr()) };
+    Errno::result(answer).refused(|| "capget()".into(), &[])?;
+    Ok(u64::from(sets[0]) | u64::from(sets[3]) << 32)
 }
 
 /// The names of those in the bit set `capabilities`.

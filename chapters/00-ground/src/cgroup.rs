@@ -1,12 +1,12 @@
 //! The cgroup hierarchies of this machine, and your place in each: `cgroups(7)`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nix::unistd::{AccessFlags, access};
 use serde::Serialize;
 
+use crate::files;
 use crate::mountinfo::Mount;
 use crate::refusal::Refused;
 
@@ -66,13 +66,27 @@ pub struct Hierarchy {
     pub mounted: PathBuf,
     /// Your cgroup in it, from the hierarchy's root.
     pub your_cgroup: PathBuf,
-    /// Whether you may make cgroups below yours.
+}
+
+/// What you may do in your cgroup.
+#[derive(Serialize)]
+pub struct Rights {
+    /// Whether you may make cgroups below it.
     pub may_make_cgroups: bool,
-    /// Whether you may move processes into yours: the right to write its `cgroup.procs`.
+    /// Whether you may move processes into it: the right to write its `cgroup.procs`.
     pub may_move_processes: bool,
-    /// v2: whether you may enable controllers below yours, which together with the other two makes
-    /// it delegated.
+    /// v2: whether you may enable controllers below it, which together with the other two makes it
+    /// delegated.
     pub may_enable_controllers: Option<bool>,
+}
+
+impl Rights {
+    /// Everything that a chapter about cgroups needs to do here.
+    pub fn delegated(&self) -> bool {
+        self.may_make_cgroups
+            && self.may_move_processes
+            && self.may_enable_controllers.unwrap_or(true)
+    }
 }
 
 impl Hierarchy {
@@ -81,11 +95,16 @@ impl Hierarchy {
         folder(&self.mounted_at, &self.mounted, cgroup)
     }
 
-    /// Everything that a chapter about cgroups needs to do here.
-    pub fn delegated(&self) -> bool {
-        self.may_make_cgroups
-            && self.may_move_processes
-            && self.may_enable_controllers.unwrap_or(true)
+    /// What you may do in your cgroup in it.
+    pub fn rights(&self) -> Rights {
+        let folder = self.folder(&self.your_cgroup);
+        let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
+        Rights {
+            may_make_cgroups: may_write(&folder),
+            may_move_processes: may_write(&folder.join("cgroup.procs")),
+            may_enable_controllers: (self.version == 2)
+                .then(|| may_write(&folder.join("cgroup.subtree_control"))),
+        }
     }
 }
 
@@ -96,7 +115,7 @@ impl Hierarchy {
 /// When there is no `/proc`.
 pub fn hierarchies(mounts: &[Mount]) -> Result<Vec<Hierarchy>> {
     let path = "/proc/self/cgroup";
-    let text = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
+    let text = files::read(path).refused(|| format!("open({path:?})"), &[])?;
     Ok(text.lines().filter_map(|line| hierarchy(line, mounts)).collect())
 }
 
@@ -116,11 +135,10 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
         }
     })?;
     let folder = folder(&mount.mount_point, &mount.root, &your_cgroup);
-    let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
     let (names, mut controllers): (Vec<_>, Vec<_>) =
         attached.into_iter().partition(|word| word.starts_with("name="));
     if version == 2 {
-        let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
+        let available = files::read(folder.join("cgroup.controllers")).unwrap_or_default();
         controllers = available.split_whitespace().map(ToOwned::to_owned).collect();
     }
     Some(Hierarchy {
@@ -130,10 +148,6 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
         mounted_at: mount.mount_point.clone(),
         mounted: mount.root.clone(),
         your_cgroup,
-        may_make_cgroups: may_write(&folder),
-        may_move_processes: may_write(&folder.join("cgroup.procs")),
-        may_enable_controllers: (version == 2)
-            .then(|| may_write(&folder.join("cgroup.subtree_control"))),
     })
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use ch00_ground::cgroup::{self, Hierarchy, Mode};
+use ch00_ground::cgroup::{self, Hierarchy, Mode, Rights};
 use ch00_ground::facts::plain_table;
 use ch00_ground::mountinfo::{self, Mount};
 use ch00_ground::{capability, namespace, subid};
@@ -63,7 +63,7 @@ pub struct Report {
     settings: BTreeMap<String, String>,
     namespaces: Vec<Namespace>,
     cgroup_mode: Mode,
-    hierarchies: Vec<Hierarchy>,
+    hierarchies: Vec<Place>,
     root_propagation: String,
     overlay: Answer,
     /// `start-end` of each range that `/etc/subuid` and `/etc/subgid` give you.
@@ -71,6 +71,15 @@ pub struct Report {
     subordinate_gids: Vec<String>,
     tools: BTreeMap<&'static str, Option<PathBuf>>,
     findings: Vec<Finding>,
+}
+
+/// A hierarchy, and what you may do in it.
+#[derive(Serialize)]
+struct Place {
+    #[serde(flatten)]
+    hierarchy: Hierarchy,
+    #[serde(flatten)]
+    rights: Rights,
 }
 
 #[derive(Serialize)]
@@ -115,7 +124,10 @@ pub fn examine() -> Result<Report> {
         settings: settings(),
         namespaces: namespaces.collect::<Result<_>>()?,
         cgroup_mode: Mode::of(&hierarchies),
-        hierarchies,
+        hierarchies: hierarchies
+            .into_iter()
+            .map(|hierarchy| Place { rights: hierarchy.rights(), hierarchy })
+            .collect(),
         root_propagation: propagation_of_root(&mounts),
         overlay: probe::overlay()?,
         subordinate_uids: subordinate_ids("/etc/subuid"),
@@ -164,7 +176,7 @@ fn propagation_of_root(mounts: &[Mount]) -> String {
 /// `start-end` of each range.
 fn subordinate_ids(path: &str) -> Vec<String> {
     let text = |(start, count)| format!("{start}-{}", start + (count - 1));
-    subid::ranges(path, getuid()).into_iter().map(text).collect()
+    subid::ranges(path, getuid()).unwrap_or_default().into_iter().map(text).collect()
 }
 
 fn find_in_path(name: &str) -> Option<PathBuf> {
@@ -235,7 +247,7 @@ fn findings(report: &Report) -> Vec<Finding> {
     } else if !report
         .hierarchies
         .iter()
-        .any(|hierarchy| !hierarchy.controllers.is_empty() && hierarchy.delegated())
+        .any(|place| !place.hierarchy.controllers.is_empty() && place.rights.delegated())
     {
         let cure = match report.cgroup_mode {
             Mode::V2 => {
@@ -333,7 +345,7 @@ impl Display for Report {
                 "your cgroup",
                 "yours to change",
             ]);
-            for hierarchy in &self.hierarchies {
+            for Place { hierarchy, rights } in &self.hierarchies {
                 let named = hierarchy.name.iter().map(|name| format!("(name={name})"));
                 let controllers: Vec<_> =
                     hierarchy.controllers.iter().cloned().chain(named).collect();
@@ -342,7 +354,7 @@ impl Display for Report {
                     if controllers.is_empty() { "none".to_owned() } else { controllers.join(" ") },
                     hierarchy.mounted_at.display().to_string(),
                     hierarchy.your_cgroup.display().to_string(),
-                    if hierarchy.delegated() { "yes" } else { "no" }.to_owned(),
+                    if rights.delegated() { "yes" } else { "no" }.to_owned(),
                 ]);
             }
             writeln!(f, "{}", table.trim_fmt())?;

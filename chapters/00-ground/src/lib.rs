@@ -18,6 +18,8 @@ pub mod cgroup;
 #[cfg(target_os = "linux")]
 pub mod facts;
 #[cfg(target_os = "linux")]
+pub mod files;
+#[cfg(target_os = "linux")]
 pub mod mountinfo;
 #[cfg(target_os = "linux")]
 pub mod namespace;

@@ -1,11 +1,11 @@
 //! What is mounted where: `/proc/self/mountinfo`, `proc_pid_mountinfo(5)`.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use nix::errno::Errno;
 
+use crate::files;
 use crate::refusal::Refused;
 
 /// One mount.
@@ -32,9 +32,7 @@ pub fn read() -> Result<Vec<Mount>> {
     const NO_PROC: &str = "/proc is not mounted; as root: mount -t proc proc /proc";
     let path = "/proc/self/mountinfo";
     let help = &[(Errno::ENOENT, NO_PROC)];
-    let bytes = fs::read(path).refused(|| format!("open({path:?})"), help)?;
-    // A mount point may be any bytes.
-    let text = String::from_utf8_lossy(&bytes);
+    let text = files::read(path).refused(|| format!("open({path:?})"), help)?;
     Ok(text.lines().filter_map(parse).collect())
 }
 

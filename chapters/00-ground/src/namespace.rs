@@ -53,6 +53,16 @@ impl Kind {
     }
 }
 
+/// The flags of the kinds with these names.
+pub fn flags(names: &[&str]) -> CloneFlags {
+    KINDS.iter().filter(|kind| names.contains(&kind.name)).map(|kind| kind.flag).collect()
+}
+
+/// The flags of all kinds but those.
+pub fn all_but(names: &[&str]) -> CloneFlags {
+    flags(&KINDS.map(|kind| kind.name)) - flags(names)
+}
+
 /// The names of `flags`, as they stand in C.
 pub fn flag_names(flags: CloneFlags) -> String {
     let names: Vec<_> =

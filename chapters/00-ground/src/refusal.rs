@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Display};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -103,6 +104,12 @@ pub(crate) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
+/// Whether an error comes from one of these errnos, by name.
+pub fn is_one_of(error: &anyhow::Error, errnos: &[&str]) -> bool {
+    let errno = error.root_cause().downcast_ref::<Errno>().map(|errno| format!("{errno:?}"));
+    errno.is_some_and(|name| errnos.contains(&name.as_str()))
+}
+
 /// Names the call on its way out: for results whose error is an errno.
 pub trait Refused<T> {
     /// `call` says which call it was and on what; `help` what may be said about each errno.
@@ -136,23 +143,34 @@ impl<T> Refused<T> for std::io::Result<T> {
 /// Runs `program` as the whole of a `main`: its status is the exit status, and its error is printed
 /// here and nowhere else.
 pub fn main(program: impl FnOnce() -> anyhow::Result<u8>) -> ExitCode {
+    status_of(program).into()
+}
+
+/// The same, and the status as a number.
+pub fn status_of(program: impl FnOnce() -> anyhow::Result<u8>) -> u8 {
     // Rust ignores SIGPIPE, and what is ignored stays so across exec: `yes | head` would complain.
     // SAFETY: the default action runs no code of ours.
     _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    program().map_or_else(|error| print(&error), ExitCode::from)
+    program().unwrap_or_else(|error| print(&error))
 }
 
 /// Prints `error` on stderr, with its help, and returns the exit status that belongs to it.
-pub fn print(error: &anyhow::Error) -> ExitCode {
+pub fn print(error: &anyhow::Error) -> u8 {
     let name = std::env::args_os().next().unwrap_or_default();
     let name = std::path::Path::new(&name).file_name().unwrap_or(&name);
-    eprintln!("{}: {error:#}", name.display());
+    say(&format!("{}: {error:#}", name.display()));
     let Some(refusal) = error.downcast_ref::<Refusal>() else {
-        return FAILED.into();
+        return FAILED;
     };
     if let Some(help) = &refusal.help {
-        eprintln!("  help: {help}");
+        say(&format!("  help: {help}"));
     }
-    refusal.status.into()
+    refusal.status
 }
 // ANCHOR_END: main
+
+/// Prints a line on stderr: all of it at once, since others write there too. What nobody can read is
+/// no reason to fail.
+pub fn say(line: &str) {
+    _ = stderr().write_all(format!("{line}\n").as_bytes());
+}

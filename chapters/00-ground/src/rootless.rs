@@ -27,7 +27,9 @@ pub fn enter(quiet: bool) -> Result<()> {
     let user = getuid();
     unshare_user().context("cannot enter a user namespace")?;
     if !quiet {
-        eprintln!("not root: entered a user namespace where uid {user} is root (chapter 5)");
+        refusal::say(&format!(
+            "not root: entered a user namespace where uid {user} is root (chapter 5)"
+        ));
     }
     Ok(())
 }

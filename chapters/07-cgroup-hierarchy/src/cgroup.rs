@@ -1,5 +1,6 @@
 //! One cgroup of our own: made, written, entered, removed. `cgroups(7)`.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -39,6 +40,11 @@ impl Cgroup {
     /// read-only, as in a container; EAGAIN over `cgroup.max.descendants` or `cgroup.max.depth`.
     pub fn create(version: u8, parent: &Path, name: &str) -> Result<Cgroup> {
         remove_abandoned(parent);
+        Cgroup::create_in(version, parent, name)
+    }
+
+    /// The same where somebody has removed what was left.
+    pub(crate) fn create_in(version: u8, parent: &Path, name: &str) -> Result<Cgroup> {
         let help = if version == 1 { V1 } else { V2 };
         let (path, folder) = make_folder(&parent.join(format!("{name}-{}", process::id())), help)?;
         // The file that takes a thread does for a process that has but one, and costs v1 a thirtieth
@@ -78,7 +84,7 @@ fn make_folder(wanted: &Path, help: Help) -> Result<(PathBuf, OwnedFd)> {
                 }
             }
         }
-        path = format!("{}-{other}", wanted.display()).into();
+        path = format!("{}.{other}", wanted.display()).into();
     }
     unreachable!("the loop has no end")
 }
@@ -93,24 +99,57 @@ fn lock(path: &Path) -> Result<Option<OwnedFd>> {
     };
     // SAFETY: the descriptor is open.
     let answer = unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    let is_ours = Errno::result(answer).is_ok();
+    let is_ours = match Errno::result(answer) {
+        Err(Errno::EWOULDBLOCK) => false,
+        answer => answer.refused(|| format!("flock({path:?})"), &[]).map(|_| true)?,
+    };
     let inode = fstat(&folder).refused(|| format!("fstat({path:?})"), &[])?.st_ino;
-    let is_there = fs::metadata(path).is_ok_and(|now| now.ino() == inode);
+    let is_there = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        answer => answer.refused(|| format!("stat({path:?})"), &[])?.ino() == inode,
+    };
     Ok((is_ours && is_there).then_some(folder))
 }
 
 /// Removes the cgroups below `parent` that a chapter made and whose maker is dead, as a lock that
-/// can be had tells; and whoever is still in there. SIGKILL leaves nobody who could.
-pub(crate) fn remove_abandoned(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let is_chapters = matches!(
-            entry.file_name().as_encoded_bytes(),
-            [b'c', b'h', b'0'..=b'9', b'0'..=b'9', b'-', ..]
-        );
-        if is_chapters && let Ok(Some(_lock)) = lock(&entry.path()) {
-            kill_and_remove(&entry.path());
+/// can be had tells; and whoever is still in there. SIGKILL leaves nobody who could. Whether there
+/// were any.
+pub(crate) fn remove_abandoned(parent: &Path) -> bool {
+    // Each folder in it is a link. Where there are many, one start in sixteen looks: to list a
+    // thousand takes as long as to make six.
+    let is_crowded = fs::metadata(parent).is_ok_and(|parent| parent.nlink() > 100);
+    if is_crowded && !process::id().is_multiple_of(16) {
+        return false;
+    }
+    let names = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let ours: Vec<_> = names.filter_map(|name| Some((maker(&name)?, name))).collect();
+    // Where a thousand live, to try a thousand locks would take longer than all the rest. Whose
+    // maker's number is that of a process is not tried, except for one, another each time: its
+    // number may have gone to a stranger.
+    let chosen = process::id() as usize % ours.len().max(1);
+    let mut found = false;
+    for (at, (maker, name)) in ours.into_iter().enumerate() {
+        let may_live = kill(maker, None) != Err(Errno::ESRCH);
+        let path = parent.join(name);
+        if (!may_live || at == chosen)
+            && let Ok(Some(_lock)) = lock(&path)
+        {
+            kill_and_remove(&path);
+            found = true;
         }
     }
+    found
+}
+
+/// The process that gave a cgroup its name, if it was a chapter: `ch08-1234`.
+fn maker(name: &OsStr) -> Option<Pid> {
+    let (chapter, maker) = name.to_str()?.rsplit_once('-')?;
+    let is_chapters = matches!(
+        chapter.as_bytes(),
+        [b'c', b'h', b'0'..=b'9', b'0'..=b'9'] | [b'c', b'h', b'0'..=b'9', b'0'..=b'9', b'-', ..]
+    );
+    let number = maker.split('.').next()?.parse().ok().filter(|number| *number > 0)?;
+    is_chapters.then(|| Pid::from_raw(number))
 }
 // ANCHOR_END: create
 
@@ -216,6 +255,9 @@ impl Drop for Cgroup {
 
 /// Kills all in a cgroup, and removes it; but not with ourselves in it.
 pub(crate) fn kill_and_remove(path: &Path) {
+    if fs::remove_dir(path).is_ok() {
+        return;
+    }
     let ourselves = process::id().to_string();
     // Who is in there is dead in a moment.
     for _ in 0..1000 {

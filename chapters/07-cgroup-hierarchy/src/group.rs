@@ -8,6 +8,7 @@ use std::process;
 use anyhow::{Context, Error, Result};
 use ch00_ground::cgroup::Hierarchy;
 use ch00_ground::refusal::{Refusal, Refused};
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use crate::cgroup::{self, Cgroup};
@@ -17,6 +18,8 @@ use crate::view::{self, words};
 pub struct Group {
     /// With the controllers that each has.
     cgroups: Vec<(Cgroup, Vec<String>)>,
+    /// Inside the one of v2, if the limits are to be out of reach.
+    inner: Option<Cgroup>,
     /// Dropped after the others.
     _made_room: Option<MadeRoom>,
 }
@@ -31,8 +34,6 @@ impl Group {
     /// When a controller is in no hierarchy that is mounted; and those of [`Cgroup::create`].
     pub fn create(name: &str, controllers: &[&str]) -> Result<Group> {
         let hierarchies = view::hierarchies()?;
-        // The run that left something may have had other controllers than this one.
-        hierarchies.iter().for_each(|one| cgroup::remove_abandoned(&one.mounted_at));
         let mut groups: Vec<(&Hierarchy, Vec<&str>)> = Vec::new();
         for controller in controllers {
             let hierarchy = having(&hierarchies, controller)?;
@@ -51,10 +52,33 @@ impl Group {
                     parent
                 }
             };
-            let cgroup = Cgroup::create(hierarchy.version, &parent, name)?;
+            // The run that left something may have had more controllers than this one.
+            if cgroup::remove_abandoned(&parent) {
+                hierarchies
+                    .iter()
+                    .map(|one| cgroup::remove_abandoned(&one.mounted_at))
+                    .for_each(drop);
+            }
+            let cgroup = Cgroup::create_in(hierarchy.version, &parent, name)?;
             cgroups.push((cgroup, together.into_iter().map(ToOwned::to_owned).collect()));
         }
-        Ok(Group { cgroups, _made_room: made_room })
+        Ok(Group { cgroups, inner: None, _made_room: made_room })
+    }
+
+    /// Puts the limits out of reach of those who will be in there. If they run as the user who owns
+    /// the cgroup, they could mount the file system, in a user namespace of theirs, and write the
+    /// limits. A cgroup namespace whose root is one cgroup further in does not show that one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Cgroup::create`].
+    pub fn enclose(&mut self, name: &str) -> Result<()> {
+        if let [(cgroup, _)] = &self.cgroups[..]
+            && cgroup.version() == 2
+        {
+            self.inner = Some(Cgroup::create_in(2, cgroup.path(), name)?);
+        }
+        Ok(())
     }
 
     /// The cgroup that has this controller.
@@ -85,9 +109,28 @@ impl Group {
     /// Where `clone3` can bear a child, if one place is all: the folder of a single v2 cgroup.
     pub fn birthplace(&self) -> Option<BorrowedFd<'_>> {
         match &self.cgroups[..] {
+            _ if self.inner.is_some() => self.inner.as_ref().map(Cgroup::as_fd),
             [(cgroup, _)] if cgroup.version() == 2 => Some(cgroup.as_fd()),
             _ => None,
         }
+    }
+}
+
+/// Whether a group was refused because there is none for this caller here: what he can do without,
+/// he may.
+pub fn is_not_given(error: &Error) -> bool {
+    let errno = error.root_cause().downcast_ref::<Errno>();
+    matches!(
+        errno,
+        None | Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT | Errno::EBUSY)
+    )
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.inner = None;
+        // The first one made is the last one removed: where it is not, the others are not either.
+        while self.cgroups.pop().is_some() {}
     }
 }
 

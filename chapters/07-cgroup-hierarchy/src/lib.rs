@@ -10,5 +10,5 @@ pub mod rules;
 pub mod view;
 
 pub use cgroup::Cgroup;
-pub use group::{Group, hierarchy_of};
+pub use group::{Group, hierarchy_of, is_not_given};
 pub use keeper::Keeper;

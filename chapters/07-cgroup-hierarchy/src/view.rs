@@ -11,13 +11,12 @@ mod subsystems;
 mod tree;
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use ch00_ground::cgroup::{self, Hierarchy};
-use ch00_ground::mountinfo;
 use ch00_ground::refusal::Refusal;
+use ch00_ground::{files, mountinfo};
 
 pub use drawn::Drawn;
 pub use picture::{save, svg};
@@ -72,6 +71,6 @@ pub fn printable(name: impl AsRef<OsStr>) -> String {
 
 /// The words of a file; none where there is no such file.
 pub(crate) fn words(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = files::read(path).unwrap_or_default();
     text.split_whitespace().map(ToOwned::to_owned).collect()
 }

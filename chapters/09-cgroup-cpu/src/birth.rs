@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use anyhow::Result;
 use ch01_uts::{Child, spawn_into};
+use ch02_ipc::unshare;
 use ch07_cgroup_hierarchy::Group;
 use nix::sched::CloneFlags;
 
@@ -12,6 +13,8 @@ use nix::sched::CloneFlags;
 ///
 /// On v2 it is born there. On v1 it goes there first of all, by itself: no one else can be quicker,
 /// and for a process that moves itself the kernel need not wait until it stands still.
+///
+/// If `flags` ask for a cgroup namespace, its root is the group.
 ///
 /// # Errors
 ///
@@ -22,9 +25,17 @@ pub fn spawn_in(
     body: impl FnOnce() -> Result<Infallible>,
 ) -> Result<Child> {
     let birthplace = group.birthplace();
-    spawn_into(birthplace, flags, || {
+    // A cgroup namespace begins at the cgroup that one is in when it is made.
+    let (at_once, inside) = match birthplace {
+        Some(_) => (flags, CloneFlags::empty()),
+        None => (flags - CloneFlags::CLONE_NEWCGROUP, flags & CloneFlags::CLONE_NEWCGROUP),
+    };
+    spawn_into(birthplace, at_once, || {
         if birthplace.is_none() {
             group.enter()?;
+            if !inside.is_empty() {
+                unshare(inside)?;
+            }
         }
         body()
     })

@@ -109,9 +109,6 @@ mod tests {
             mounted_at: at.into(),
             mounted: "/".into(),
             your_cgroup: "/".into(),
-            may_make_cgroups: false,
-            may_move_processes: false,
-            may_enable_controllers: None,
         }
     }
 
