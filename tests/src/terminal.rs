@@ -88,6 +88,11 @@ impl Terminal {
         screen.strip_prefix(&format!("{command}\n")).unwrap_or(&screen).to_owned()
     }
 
+    /// Makes the window larger or smaller.
+    pub fn resize(&mut self, rows: u16, columns: u16) {
+        self.pty.resize(pty_process::Size::new(rows, columns)).expect("the terminal is open");
+    }
+
     /// Presses keys: `"\x03"` is Ctrl-C.
     pub fn press(&mut self, keys: &str) {
         self.pty.write_all(keys.as_bytes()).expect("the terminal is open");

@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::{process, ptr};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use ch00_ground::namespace;
 use ch00_ground::refusal::{FAILED, Help, Refusal, Refused};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::Pid;
 
@@ -27,7 +27,13 @@ pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
     report: PipeReader,
+    reported: Vec<u8>,
+    report_is_open: bool,
     signals: SignalFd,
+    is_forwarded: fn(&siginfo) -> bool,
+    /// Those that came before the command had begun.
+    waiting: Vec<siginfo>,
+    asked_to_end: bool,
     old_mask: SigSet,
     had_terminal: bool,
     reaped: bool,
@@ -101,9 +107,20 @@ pub fn spawn_into(
             _ = reporter.write_all(&Refusal::to_bytes(&error));
             process::exit(FAILED.into());
         }
-        Some((pid, pidfd)) => {
-            Ok(Child { pid, pidfd, report, signals, old_mask, had_terminal, reaped: false })
-        }
+        Some((pid, pidfd)) => Ok(Child {
+            pid,
+            pidfd,
+            report,
+            reported: Vec::new(),
+            report_is_open: true,
+            signals,
+            is_forwarded,
+            waiting: Vec::new(),
+            asked_to_end: false,
+            old_mask,
+            had_terminal,
+            reaped: false,
+        }),
     }
 }
 // ANCHOR_END: spawn
@@ -208,71 +225,118 @@ impl Child {
     ///
     /// The child's own error when it failed before it became another program.
     pub fn wait(mut self) -> Result<u8> {
-        let mut report = Vec::new();
-        let mut report_is_open = true;
         loop {
-            let watched = [self.pidfd.as_fd(), self.signals.as_fd(), self.report.as_fd()];
-            let mut fds = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            // End of file means that exec has closed the child's end: it is marked close-on-exec.
-            let watched = if report_is_open { &mut fds[..] } else { &mut fds[..2] };
-            match poll(watched, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                answer => answer.refused(|| "poll()".into(), &[])?,
-            };
-            let [ended, signal, reported] = fds.map(|fd| fd.any() == Some(true));
-            if signal {
-                self.forward_signal()?;
-            }
-            if ended {
-                break;
-            }
-            if report_is_open && reported {
-                let mut bytes = [0; 4096];
-                let length = self.report.read(&mut bytes).refused(|| "read(pipe)".into(), &[])?;
-                report.extend(&bytes[..length]);
-                report_is_open = length > 0;
+            if let Some(status) = self.wait_beside(&[], PollTimeout::NONE)? {
+                return Ok(status);
             }
         }
+    }
+
+    /// One round of [`wait`](Child::wait): until the child has ended or said something, a signal has
+    /// come, one of `others` is ready, or the time is up. The status, if the child has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Child::wait).
+    pub fn wait_beside(&mut self, others: &[PollFd], timeout: PollTimeout) -> Result<Option<u8>> {
+        let mut fds = vec![
+            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        // End of file means that exec has closed the child's end: it is marked close-on-exec.
+        if self.report_is_open {
+            fds.push(PollFd::new(self.report.as_fd(), PollFlags::POLLIN));
+        }
+        let own = fds.len();
+        fds.extend_from_slice(others);
+        match poll(&mut fds, timeout) {
+            Err(Errno::EINTR) => return Ok(None),
+            answer => answer.refused(|| "poll()".into(), &[])?,
+        };
+        let is_ready = |at: usize| at < own && fds[at].any() == Some(true);
+        let [ended, signal, reported] = [0, 1, 2].map(is_ready);
+        if reported && !ended {
+            let mut bytes = [0; 4096];
+            let length = self.report.read(&mut bytes).refused(|| "read(pipe)".into(), &[])?;
+            self.reported.extend(&bytes[..length]);
+            self.report_is_open = length > 0;
+        }
+        if signal {
+            self.take_signal()?;
+        }
+        if !self.report_is_open {
+            std::mem::take(&mut self.waiting).iter().try_for_each(|info| self.forward(info))?;
+        }
+        if !ended {
+            return Ok(None);
+        }
         let status = self.reap()?;
-        self.report.read_to_end(&mut report).refused(|| "read(pipe)".into(), &[])?;
-        if !report.is_empty() {
-            return Err(Refusal::from_bytes(&report)
+        self.report.read_to_end(&mut self.reported).refused(|| "read(pipe)".into(), &[])?;
+        if !self.reported.is_empty() {
+            return Err(Refusal::from_bytes(&self.reported)
                 .context("the child's report is not readable")?
                 .into());
         }
-        Ok(status)
+        Ok(Some(status))
     }
     // ANCHOR_END: wait
 
+    /// Ends the child, since its parent has met with `error` and goes no further. What is to be said
+    /// of that: the child's own error, if it had one before, which may well be the cause of the other.
+    pub fn give_up(self, error: Error) -> Error {
+        // It may have ended by itself, which is as good.
+        _ = kill(self.pid, Signal::SIGKILL);
+        self.wait().err().unwrap_or(error)
+    }
+
     // ANCHOR: forward
-    /// Sends the signal that is waiting on to the child.
-    fn forward_signal(&self) -> Result<()> {
-        let Some(info) = self.signals.read_signal().refused(|| "read(signalfd)".into(), &[])?
-        else {
-            return Ok(());
-        };
-        if is_forwarded(&info) {
-            // SAFETY: the pidfd is open, and no siginfo is given.
-            let answer = unsafe {
-                libc::syscall(
-                    libc::SYS_pidfd_send_signal,
-                    self.pidfd.as_raw_fd(),
-                    info.ssi_signo,
-                    ptr::null::<libc::siginfo_t>(),
-                    0,
-                )
-            };
-            match Errno::result(answer) {
-                // It ended a moment ago, and is about to be reaped.
-                Ok(_) | Err(Errno::ESRCH) => {}
-                Err(errno) => {
-                    Err(errno).refused(|| format!("pidfd_send_signal({})", info.ssi_signo), &[])?
-                }
+    /// Takes a signal that has come, and forwards it; once more when the command has begun, if it has
+    /// not yet. It ends a child that is still on its way, but for one that is PID 1: which signals
+    /// that one heeds, it must say.
+    fn take_signal(&mut self) -> Result<()> {
+        let signal = self.signals.read_signal().refused(|| "read(signalfd)".into(), &[])?;
+        if let Some(info) = signal.filter(self.is_forwarded) {
+            let ending = [Signal::SIGTERM, Signal::SIGHUP];
+            self.asked_to_end |= ending.iter().any(|one| info.ssi_signo == *one as u32);
+            self.forward(&info)?;
+            if self.report_is_open {
+                self.waiting.push(info);
             }
         }
         Ok(())
     }
+
+    fn forward(&self, info: &siginfo) -> Result<()> {
+        // SAFETY: the pidfd is open, and no siginfo is given.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                info.ssi_signo,
+                ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        match Errno::result(answer) {
+            // It ended a moment ago, and is about to be reaped.
+            Ok(_) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => {
+                Err(errno).refused(|| format!("pidfd_send_signal({})", info.ssi_signo), &[])
+            }
+        }
+    }
     // ANCHOR_END: forward
+
+    /// From here on all signals go on to the child: it has left our process group, and what the
+    /// terminal sends to that does not reach it.
+    pub fn forward_all(&mut self) {
+        self.is_forwarded = |_| true;
+    }
+
+    /// Whether somebody wants it to end: SIGTERM or SIGHUP was forwarded.
+    pub fn was_asked_to_end(&self) -> bool {
+        self.asked_to_end
+    }
 
     fn reap(&mut self) -> Result<u8> {
         let (_, status) = reap(self.pid, 0)?;
@@ -322,7 +386,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
             // It may have ended by itself, which is as good.
-            _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
+            _ = kill(self.pid, Signal::SIGKILL);
             _ = self.reap();
         }
         if self.had_terminal {

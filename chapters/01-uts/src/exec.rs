@@ -51,6 +51,21 @@ pub fn exec(command: &[OsString]) -> Result<Infallible> {
 }
 // ANCHOR_END: exec
 
+/// The same, with these variables as its environment and no others.
+///
+/// # Errors
+///
+/// As for [`exec`].
+pub fn exec_with(environment: &[(OsString, OsString)], command: &[OsString]) -> Result<Infallible> {
+    // SAFETY: a child of `spawn` has one thread.
+    unsafe { nix::env::clearenv() }.context("cannot clear the environment")?;
+    for (name, value) in environment {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(name, value) };
+    }
+    exec(command)
+}
+
 /// Whether there is such a file, as a path or in PATH.
 fn is_anywhere(program: &OsString) -> bool {
     if program.as_bytes().contains(&b'/') {

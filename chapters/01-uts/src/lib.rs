@@ -10,5 +10,5 @@ mod hostname;
 mod terminal;
 
 pub use child::{Child, FORWARDED, is_forwarded, reap, spawn, spawn_into};
-pub use exec::exec;
+pub use exec::{exec, exec_with};
 pub use hostname::{hostname, set_hostname};

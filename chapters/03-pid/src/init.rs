@@ -2,11 +2,12 @@
 
 use std::process;
 
-use anyhow::Result;
-use ch00_ground::refusal::{self, Refused};
+use anyhow::{Context, Result};
+use ch00_ground::refusal::{self, Help, Refused};
 use ch01_uts::{FORWARDED, is_forwarded, reap};
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -23,8 +24,14 @@ pub fn become_init() -> Result<()> {
     let mut old_mask = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut old_mask))
         .refused(|| "sigprocmask()".into(), &[])?;
+    // The init will be a copy of the program that was called, with its environment, and /proc/1 would
+    // show it to everybody in here who runs as its user. The command becomes another program.
+    prctl::set_dumpable(false).refused(|| "prctl(PR_SET_DUMPABLE)".into(), &[])?;
     // SAFETY: a child of chapter 1's spawn has one thread, and so its child may do whatever it may.
-    match unsafe { fork() }.refused(|| "fork()".into(), &[])? {
+    match unsafe { fork() }
+        .refused(|| "fork()".into(), FORK)
+        .context("cannot leave an init behind")?
+    {
         ForkResult::Child => sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None)
             .refused(|| "sigprocmask()".into(), &[]),
         ForkResult::Parent { child } => match init(child, &signals) {
@@ -37,6 +44,9 @@ pub fn become_init() -> Result<()> {
     }
 }
 // ANCHOR_END: become_init
+
+const FORK: Help =
+    &[(Errno::EAGAIN, "a limit on processes is reached; the init and the command are two")];
 
 // ANCHOR: init
 /// Forwards signals to `command` and reaps whoever dies, until `command` itself has: its status is
@@ -61,9 +71,22 @@ fn init(command: Pid, signals: &SigSet) -> Result<u8> {
         } else if is_forwarded(&info) {
             let signal =
                 Signal::try_from(info.ssi_signo as i32).refused(|| "read(signalfd)".into(), &[])?;
-            kill(command, signal).refused(|| format!("kill({command}, {signal})"), &[])?;
+            send(command, signal)?;
         }
     }
+}
+
+/// Sends a signal on. What a keyboard would have sent goes to the whole group of the command, if it
+/// leads one: a shell script waits for the program that it has called, whatever comes.
+fn send(command: Pid, signal: Signal) -> Result<()> {
+    let call = |whom| move || format!("kill({whom}, {signal})");
+    if matches!(signal, Signal::SIGINT | Signal::SIGQUIT) {
+        match killpg(command, signal) {
+            Err(Errno::ESRCH) => {}
+            answer => return answer.refused(call(-command.as_raw()), &[]),
+        }
+    }
+    kill(command, signal).refused(call(command.as_raw()), &[])
 }
 
 /// Reaps every child that has died, the orphans too that the kernel has given to PID 1, and returns

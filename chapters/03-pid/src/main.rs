@@ -10,7 +10,7 @@ use ch00_ground::facts::{Facts, inode_cell};
 use ch00_ground::{namespace, refusal, rootless};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
 use ch02_ipc::unshare;
-use ch03_pid::{Offsets, become_init, since_boot, unshare_time};
+use ch03_pid::{Offsets, Terminal, become_init, leave_session, since_boot, unshare_time};
 use clap::Parser;
 use nix::sched::CloneFlags;
 
@@ -24,6 +24,9 @@ struct Args {
     /// Run a small init as PID 1, and the command as its child.
     #[arg(long)]
     init: bool,
+    /// Give the command a session of its own and, if you have one, a terminal.
+    #[arg(long, requires = "init")]
+    terminal: bool,
     /// Make the PID namespace by unshare, and only the others by clone3.
     #[arg(long)]
     unshare: bool,
@@ -60,19 +63,27 @@ fn run(args: &Args) -> Result<u8> {
     } else {
         flags |= CloneFlags::CLONE_NEWPID;
     }
+    let terminal = args.terminal.then(Terminal::new).transpose()?;
     let outside = facts(args)?;
 
     let child = spawn(flags, || {
         set_hostname(&args.hostname)?;
+        if args.terminal {
+            leave_session()?;
+        }
         if args.init {
             become_init()?;
         }
+        terminal.as_ref().map_or(Ok(()), Terminal::enter)?;
         if !args.quiet {
             writeln!(stdout(), "{}\n", outside.beside(&facts(args)?))?;
         }
         exec(&args.command)
     })?;
-    child.wait()
+    match terminal {
+        Some(terminal) => terminal.wait(child),
+        None => child.wait(),
+    }
 }
 // ANCHOR_END: run
 
