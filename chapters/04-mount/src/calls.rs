@@ -66,10 +66,10 @@ pub fn open_tree(from: BorrowedFd, path: &(impl NixPath + ?Sized)) -> Result<Own
     descriptor(answer)
 }
 
-/// Changes the attributes of a tree, all of its mounts included.
-pub fn mount_setattr(tree: impl AsFd, change: &libc::mount_attr) -> Result<()> {
+/// Changes the attributes of a mount; and, with AT_RECURSIVE, of all below it.
+pub fn mount_setattr(tree: impl AsFd, flags: i32, change: &libc::mount_attr) -> Result<()> {
     let tree = tree.as_fd().as_raw_fd();
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let flags = flags | libc::AT_EMPTY_PATH;
     let size = size_of_val(change);
     // SAFETY: the change lives until the call returns, and its own size goes with it.
     let answer = unsafe {

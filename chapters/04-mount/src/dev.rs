@@ -36,8 +36,7 @@ pub fn mount(place: OwnedFd) -> Result<()> {
     for name in DEVICES {
         // In a user namespace mknod(2) is refused: who could make a device could read any disk. But
         // a device that is there can be bound.
-        let host = Tree::bind(&Path::new("/dev").join(name))?;
-        host.restrict(&[NoSuid, NoExec])?;
+        let host = Tree::bind(&Path::new("/dev").join(name), &[NoSuid, NoExec])?;
         host.attach(at(name, OFlag::O_CREAT | OFlag::O_EXCL)?)?;
     }
     for (name, target) in LINKS {

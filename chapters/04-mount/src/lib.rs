@@ -7,6 +7,7 @@
 //! [`Root::pivot`] makes that root the only one.
 
 mod calls;
+mod descriptors;
 mod dev;
 mod escape;
 mod overlay;
@@ -15,8 +16,10 @@ mod root;
 mod tree;
 mod volume;
 
+pub use descriptors::{close_inherited, let_go};
 pub use escape::escape;
-pub use propagation::{enter_stage, make_private};
-pub use root::Root;
+pub use overlay::{Claim, Layer};
+pub use propagation::{Stage, make_private};
+pub use root::{Root, reset_umask, work_in};
 pub use tree::{Attribute, Tree};
 pub use volume::{Bound, Volume};

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use ch00_ground::facts::Facts;
-use ch00_ground::mountinfo::{self, Mount};
+use ch00_ground::mountinfo;
 use ch00_ground::{refusal, rootless};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
-use ch04_mount::{Root, Tree, Volume, enter_stage, make_private};
+use ch04_mount::{Root, Stage, Tree, Volume, close_inherited, let_go, make_private};
 use clap::Parser;
 use nix::sched::CloneFlags;
 
@@ -53,12 +53,10 @@ fn main() -> ExitCode {
 
 // ANCHOR: run
 fn run(args: &Args) -> Result<u8> {
+    close_inherited()?;
     rootless::enter(args.quiet)?;
-    if args.leak {
-        enter_stage()?;
-    }
+    let stage = args.leak.then(Stage::enter).transpose()?;
     let outside = facts()?;
-    let before = mountinfo::read()?;
 
     let flags = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID;
     let child = spawn(flags | CloneFlags::CLONE_NEWNS, || {
@@ -74,8 +72,8 @@ fn run(args: &Args) -> Result<u8> {
     })?;
     let status = child.wait()?;
 
-    if args.leak && !args.quiet {
-        tell_leaks(&before)?;
+    if let Some(stage) = stage.filter(|_| !args.quiet) {
+        stage.tell()?;
     }
     Ok(status)
 }
@@ -91,25 +89,10 @@ fn change_root(args: &Args) -> Result<()> {
     for volume in volumes {
         volume.attach(&root)?;
     }
+    let_go(&root)?;
     if args.chroot { root.chroot() } else { root.pivot() }
 }
 // ANCHOR_END: run
-
-fn tell_leaks(before: &[Mount]) -> Result<()> {
-    let leaks: Vec<_> =
-        mountinfo::read()?.into_iter().filter(|mount| !before.contains(mount)).collect();
-    if leaks.is_empty() {
-        writeln!(stdout(), "\nback outside: nothing is mounted that was not before")?;
-    }
-    for Mount { file_system, mount_point, .. } in leaks {
-        writeln!(
-            stdout(),
-            "\nback outside: there is a {file_system} on {}",
-            mount_point.display()
-        )?;
-    }
-    Ok(())
-}
 
 /// What the calling process sees of files and processes.
 fn facts() -> Result<Facts> {

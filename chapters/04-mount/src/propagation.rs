@@ -1,6 +1,9 @@
 //! Where a mount shows: `mount_namespaces(7)`, "Shared subtrees".
 
+use std::io::{Write, stdout};
+
 use anyhow::{Context, Result};
+use ch00_ground::mountinfo::{self, Mount};
 use ch00_ground::refusal::{Help, Refused};
 use ch02_ipc::unshare;
 use nix::errno::Errno;
@@ -22,21 +25,50 @@ pub fn make_private() -> Result<()> {
 }
 // ANCHOR_END: make_private
 
-// ANCHOR: enter_stage
-/// Enters a mount namespace that is to its children what a machine with systemd is: every mount is
-/// shared with them. Whatever they do to it shows here, and no further.
-///
-/// # Errors
-///
-/// As for [`unshare`] and [`make_private`].
-pub fn enter_stage() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    // First the peers outside are left, then the mounts become open to new ones.
-    make_private()?;
-    set(MsFlags::MS_REC | MsFlags::MS_SHARED, "MS_REC | MS_SHARED")
-        .context("cannot make the mounts shared")
+/// A mount namespace that is to its children what a machine with systemd is: every mount is shared
+/// with them. Whatever they do to it shows here, and no further.
+pub struct Stage {
+    before: Vec<Mount>,
 }
-// ANCHOR_END: enter_stage
+
+impl Stage {
+    // ANCHOR: enter_stage
+    /// Enters such a namespace.
+    ///
+    /// # Errors
+    ///
+    /// As for [`unshare`] and [`make_private`].
+    pub fn enter() -> Result<Stage> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        // First the peers outside are left, then the mounts become open to new ones.
+        make_private()?;
+        set(MsFlags::MS_REC | MsFlags::MS_SHARED, "MS_REC | MS_SHARED")
+            .context("cannot make the mounts shared")?;
+        Ok(Stage { before: mountinfo::read()? })
+    }
+    // ANCHOR_END: enter_stage
+
+    /// Prints what is mounted here that was not when it was entered.
+    ///
+    /// # Errors
+    ///
+    /// When nobody reads it.
+    pub fn tell(&self) -> Result<()> {
+        let leaks: Vec<_> =
+            mountinfo::read()?.into_iter().filter(|mount| !self.before.contains(mount)).collect();
+        if leaks.is_empty() {
+            writeln!(stdout(), "\nback outside: nothing is mounted that was not before")?;
+        }
+        for Mount { file_system, mount_point, .. } in leaks {
+            writeln!(
+                stdout(),
+                "\nback outside: there is a {file_system} on {}",
+                mount_point.display()
+            )?;
+        }
+        Ok(())
+    }
+}
 
 fn set(flags: MsFlags, names: &str) -> Result<()> {
     let none = None::<&str>;

@@ -1,17 +1,19 @@
 //! A new root, what is mounted below it, and the change to it: `pivot_root(2)`, `openat2(2)`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use ch00_ground::refusal::{Help, Refused};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 use nix::unistd::{chroot, fchdir, pivot_root, symlinkat};
 
+use crate::overlay::path_of;
 use crate::tree::{Attribute, Tree};
 
 /// The root of a file system that is to become `/`.
@@ -33,22 +35,7 @@ impl Root {
         use Attribute::{NoDev, NoSuid, ReadOnly};
         let tree = Tree::new("tmpfs", &[("mode", "755")], &[NoSuid, NoDev])?;
         let root = Root::fresh(tree)?;
-        for name in ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
-            let host = Path::new("/").join(name);
-            match fs::read_link(&host) {
-                // On most systems /bin is a link to usr/bin by now.
-                Ok(target) if target.starts_with("usr") || target.starts_with("/usr") => {
-                    symlinkat(&target, &root, name)
-                        .refused(|| format!("symlinkat({name:?})"), &[])?;
-                }
-                _ if host.is_dir() => {
-                    let tree = Tree::bind(&host)?;
-                    tree.restrict(&[ReadOnly, NoSuid, NoDev])?;
-                    tree.attach(root.make_folder(name)?)?;
-                }
-                _ => {}
-            }
-        }
+        root.link_and_mount_host(|folder| Tree::bind(folder, &[ReadOnly, NoSuid, NoDev]))?;
         for name in ["proc", "dev", "tmp"] {
             root.make_folder(name)?;
         }
@@ -56,6 +43,29 @@ impl Root {
         Ok(root)
     }
     // ANCHOR_END: of_host
+
+    /// Has what each folder of the machine's programs and settings is to be at its place.
+    pub(crate) fn link_and_mount_host(&self, tree: impl Fn(&Path) -> Result<Tree>) -> Result<()> {
+        for name in ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+            let host = Path::new("/").join(name);
+            let target = match fs::read_link(&host) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                // It is no link.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => None,
+                answer => Some(answer.refused(|| format!("readlink({host:?})"), &[])?),
+            };
+            match target {
+                // On most systems /bin is a link to usr/bin by now.
+                Some(target) if target.starts_with("usr") || target.starts_with("/usr") => {
+                    made_or_there(symlinkat(&target, self, name))
+                        .refused(|| format!("symlinkat({name:?})"), &[])?;
+                }
+                _ if is_folder(&host)? => tree(&host)?.attach(self.make_folder(name)?)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 
     /// The root file system `tree`, which is mounted on `/` from here on: a mount must hang
     /// somewhere before others can hang on it and before it can become the root. An absolute path
@@ -70,9 +80,23 @@ impl Root {
         Ok(Root { tree, fresh: false })
     }
 
+    /// A tree that is mounted for a while, where the change of the root takes it away again with the
+    /// old root: on top of `/` it would be in the way of that.
+    pub(crate) fn aside(tree: Tree) -> Result<Root> {
+        let place = ["/tmp", "/mnt", "/run"].iter().find_map(|path| folder(Path::new(path)).ok());
+        tree.attach(place.context("cannot find a folder to mount on: /tmp, /mnt or /run")?)?;
+        Ok(Root { tree, fresh: false })
+    }
+
     /// The same for a root that is ours alone.
     pub(crate) fn fresh(tree: Tree) -> Result<Root> {
         Ok(Root { fresh: true, ..Root::of_tree(tree)? })
+    }
+
+    /// Takes it off `/` again, with all that is mounted on it.
+    pub(crate) fn take_off(&self) -> Result<()> {
+        umount2(path_of(self).as_str(), MntFlags::MNT_DETACH)
+            .refused(|| "umount2(rootfs, MNT_DETACH)".into(), &[])
     }
 
     // ANCHOR: populate
@@ -173,8 +197,8 @@ impl Root {
 
     // ANCHOR: pivot
     /// Makes this the root of the mount namespace and of every process in it, and lets go of the
-    /// old one: no path leads to it any more, and no descriptor but stdin, stdout and stderr, should
-    /// one of them be a folder.
+    /// old one: no path leads to it any more. A descriptor still may, until
+    /// [`close_inherited`](crate::close_inherited).
     ///
     /// # Errors
     ///
@@ -186,19 +210,20 @@ impl Root {
             // no folder for it.
             pivot_root(".", ".").refused(|| "pivot_root(\".\", \".\")".into(), PIVOT)?;
             // Here `.` is what lies on top. Detached: it is still in use elsewhere, and busy.
-            umount2(".", MntFlags::MNT_DETACH)
-                .refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])?;
-            // What our caller has left open may lead to a folder of the old root. Only stdin, stdout
-            // and stderr stay open in the command.
-            let close = libc::CLOSE_RANGE_CLOEXEC;
-            // SAFETY: three numbers go in; nothing is closed before the process becomes another
-            // program.
-            let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, close) };
-            Errno::result(answer).map(drop).refused(|| "close_range(3, MAX, CLOEXEC)".into(), &[])
+            umount2(".", MntFlags::MNT_DETACH).refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])
         };
         pivot().context("cannot change to the new root")
     }
     // ANCHOR_END: pivot
+
+    /// Lets nobody write to it any more. What is mounted below it stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// EPERM without CAP_SYS_ADMIN; who keeps that can undo it.
+    pub fn seal(&self) -> Result<()> {
+        self.tree.seal()
+    }
 
     /// Makes this the folder at which the calling process's paths begin, and nothing more. Kept to
     /// show what is wrong with it: [`escape`](crate::escape) gets out.
@@ -220,14 +245,43 @@ impl AsFd for Root {
     }
 }
 
+/// Makes `path` the folder in which the command begins.
+///
+/// # Errors
+///
+/// ENOENT, ENOTDIR and EACCES as for `chdir(2)`; ELOOP for a link of `/proc`.
+pub fn work_in(path: &Path) -> Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let work_in = || {
+        let folder = openat2(AT_FDCWD, path, how).refused(|| format!("openat2({path:?})"), WORK)?;
+        fchdir(folder).refused(|| format!("fchdir({path:?})"), WORK)
+    };
+    work_in().with_context(|| format!("cannot begin in {}", path.display()))
+}
+
 /// The folder at `path`, to mount on.
 fn folder(path: &Path) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .refused(|| format!("open({path:?}, O_DIRECTORY)"), &[])
 }
 
+/// Lets folders that are made from here on be open to all, whatever our caller's `umask(2)` was: who
+/// runs in the container may be another user than who makes it.
+pub fn reset_umask() {
+    umask(Mode::from_bits_truncate(0o022));
+}
+
+/// Whether there is a folder at `path`, and not merely a link that leads nowhere.
+fn is_folder(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        answer => Ok(answer.refused(|| format!("stat({path:?})"), &[])?.is_dir()),
+    }
+}
+
 /// What is there already is as good as made.
-fn made_or_there(answer: nix::Result<()>) -> nix::Result<()> {
+pub(crate) fn made_or_there(answer: nix::Result<()>) -> nix::Result<()> {
     if answer == Err(Errno::EEXIST) { Ok(()) } else { answer }
 }
 
@@ -246,6 +300,10 @@ const MAKE: Help = &[
         "in the folders of the machine nothing can be made to mount on; take a path outside of them",
     ),
     (Errno::ENOTDIR, "a file is in the way"),
+];
+const WORK: Help = &[
+    (Errno::ENOENT, "there is no such folder in the container; a volume can bring one"),
+    (Errno::EACCES, "the command's user may not enter it"),
 ];
 const PIVOT: Help = &[(
     Errno::EINVAL,

@@ -63,7 +63,7 @@ impl Tree {
             for (key, value) in [("source", kind)].iter().chain(options) {
                 let value = if value.is_empty() { None } else { Some(text(value)?) };
                 calls::fsconfig(&fs, &text(key)?, value.as_deref())
-                    .refused(|| format!("fsconfig({kind:?}, {key:?}, {value:?})"), &[])?;
+                    .refused(|| format!("fsconfig({kind:?}, {key:?}, {value:?})"), NEW)?;
             }
             calls::fsmount(&fs, Attribute::bits(attributes))
                 .refused(|| format!("fsmount({kind:?})"), NEW)
@@ -73,7 +73,8 @@ impl Tree {
     }
     // ANCHOR_END: new
 
-    /// What is at `path` now, with all that is mounted below: what `mount --rbind` mounts.
+    /// What is at `path` now, with all that is mounted below: what `mount --rbind` mounts. These
+    /// attributes are added to those that it has.
     ///
     /// All of it, since in a user namespace the kernel gives no part of a tree that it got from
     /// outside: a mount may be there to hide what is below it.
@@ -81,20 +82,27 @@ impl Tree {
     /// # Errors
     ///
     /// ENOENT, EACCES, ENOTDIR as for `open(2)`.
-    pub fn bind(path: &Path) -> Result<Tree> {
-        Tree::of(AT_FDCWD, path, path)
+    pub fn bind(path: &Path, attributes: &[Attribute]) -> Result<Tree> {
+        Tree::of(AT_FDCWD, path, path, attributes)
     }
 
     /// The same for a path that begins at a descriptor, and is called `name` in messages.
-    fn of(from: BorrowedFd, path: &Path, name: &Path) -> Result<Tree> {
+    pub(crate) fn of(
+        from: BorrowedFd,
+        path: &Path,
+        name: &Path,
+        attributes: &[Attribute],
+    ) -> Result<Tree> {
         let mount = calls::open_tree(from, path)
             .refused(|| format!("open_tree({name:?}, OPEN_TREE_CLONE | AT_RECURSIVE)"), BIND)
             .with_context(|| format!("cannot bind {}", name.display()))?;
         let name = name.display().to_string();
         let tree = Tree { mount, name };
         // The copy of a shared mount is its peer: what is mounted on one would show on the other.
-        let change = libc::mount_attr { propagation: libc::MS_PRIVATE, ..NONE };
-        tree.change("MS_PRIVATE", &change, SETATTR).context("cannot make a copy private")?;
+        let attr_set = Attribute::bits(attributes);
+        let change = libc::mount_attr { attr_set, propagation: libc::MS_PRIVATE, ..NONE };
+        tree.change(&format!("{attributes:?} | MS_PRIVATE"), &change, SETATTR)
+            .context("cannot make a copy private")?;
         Ok(tree)
     }
     /// The root file system in the folder `path`. A folder is no mount, and a new root must be one:
@@ -116,9 +124,7 @@ impl Tree {
              `findmnt --target FOLDER` shows; copy it elsewhere",
             path.display()
         );
-        let tree = Tree::of(folder.as_fd(), Path::new(""), path)?;
-        tree.restrict(&[Attribute::NoDev])?;
-        Ok(tree)
+        Tree::of(folder.as_fd(), Path::new(""), path, &[Attribute::NoDev])
     }
 
     // ANCHOR: restrict
@@ -139,6 +145,24 @@ impl Tree {
     }
     // ANCHOR_END: restrict
 
+    /// Forbids that anything be written on its first mount, and lets those below be.
+    pub(crate) fn seal(&self) -> Result<()> {
+        let change = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, ..NONE };
+        calls::mount_setattr(self, 0, &change)
+            .refused(|| format!("mount_setattr({:?}, ReadOnly)", self.name), SETATTR)
+            .with_context(|| format!("cannot restrict {}", self.name))
+    }
+
+    /// Another descriptor of the same mount, for a child to take along.
+    ///
+    /// # Errors
+    ///
+    /// EMFILE when too many files are open.
+    pub fn try_clone(&self) -> Result<Tree> {
+        let mount = self.mount.try_clone().refused(|| "fcntl(F_DUPFD_CLOEXEC)".into(), &[])?;
+        Ok(Tree { mount, name: self.name.clone() })
+    }
+
     /// Whether its root is a folder.
     pub(crate) fn is_folder(&self) -> Result<bool> {
         let stat = fstat(self).refused(|| format!("fstat({:?})", self.name), &[])?;
@@ -152,7 +176,7 @@ impl Tree {
     ///
     /// Those of the call, each with the `help` for it.
     pub fn change(&self, what: &str, change: &libc::mount_attr, help: Help) -> Result<()> {
-        calls::mount_setattr(self, change)
+        calls::mount_setattr(self, libc::AT_RECURSIVE, change)
             .refused(|| format!("mount_setattr({:?}, {what})", self.name), help)
     }
 
@@ -182,6 +206,10 @@ const NONE: libc::mount_attr =
     libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
 
 const NEW: Help = &[
+    (
+        Errno::EINVAL,
+        "an option is wrong; an overlay says so too when its layer is on another overlay, or on a file system of the network",
+    ),
     (Errno::ENODEV, "this kernel does not know it; `cat /proc/filesystems` lists what it does"),
     (
         Errno::EPERM,

@@ -46,11 +46,10 @@ impl Volume {
     ///
     /// As for [`Tree::bind`].
     pub fn bind(&self) -> Result<Bound> {
-        let tree = Tree::bind(&self.host)?;
-        tree.restrict(&[Attribute::NoSuid, Attribute::NoDev])?;
-        if self.read_only {
-            tree.restrict(&[Attribute::ReadOnly])?;
-        }
+        let read_only = self.read_only.then_some(Attribute::ReadOnly);
+        let attributes: Vec<_> =
+            [Attribute::NoSuid, Attribute::NoDev].into_iter().chain(read_only).collect();
+        let tree = Tree::bind(&self.host, &attributes)?;
         Ok(Bound { tree, inside: self.inside.clone() })
     }
 }

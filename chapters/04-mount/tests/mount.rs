@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         claim!(a_root_file_system_may_be_anywhere).needs(busybox),
         claim!(what_is_written_stays_in_its_folder).needs(busybox),
         claim!(over_an_overlay_the_folder_stays_as_it_is).needs(busybox),
+        claim!(over_an_overlay_the_old_root_is_gone_too).needs(busybox),
         claim!(links_in_the_way_lead_nowhere_outside).needs(busybox),
         claim!(a_link_to_a_place_inside_is_followed_there).needs(busybox),
         claim!(without_folders_to_mount_on_it_is_refused).needs(userns),
@@ -132,10 +133,15 @@ fn the_old_root_is_gone(role: Role) {
 }
 
 fn no_descriptor_leads_outside(role: Role) {
-    let script = "exec 7</; exec 9</etc; exec ch04-mount --quiet ls /proc/self/fd";
+    let script = "exec 7</; exec 8>&1; exec 9</etc; exec ch04-mount --quiet ls /proc/self/fd";
     let output = role.run("sh", &["-c", script]);
     // Number 3 is the folder that ls reads.
     assert_eq!(output.stdout, "0\n1\n2\n3\n", "{output:?}");
+    for redirection in ["</", "5</ >&5", "2</"] {
+        let script = format!("exec ch04-mount --quiet true {redirection}");
+        let output = role.run("sh", &["-c", &script]);
+        assert_eq!(output.status, 125, "{redirection}: {output:?}");
+    }
 }
 
 fn it_works_in_itself(role: Role) {
@@ -252,6 +258,16 @@ fn over_an_overlay_the_folder_stays_as_it_is(role: Role) {
     assert!(!root.join("file").exists() && !root.join("new").exists());
     assert!(root.join("etc/hosts").exists() && root.join("root").exists());
     assert!(!fs::read_to_string(root.join("etc/passwd")).unwrap().ends_with("y\n"));
+}
+
+fn over_an_overlay_the_old_root_is_gone_too(role: Role) {
+    let (_folder, path) = rootfs(role);
+    let (_running, first) = start(role, &["--rootfs", &path, "--overlay"]);
+    let roots = mounts(first).into_iter().filter(|mount| mount[4] == "/").collect::<Vec<_>>();
+    assert_eq!(roots.len(), 1, "{roots:?}");
+    let output =
+        quiet(role, &["--rootfs", &path, "--overlay"], "ls -a / >/tmp/x; ls -a /.. | cmp - /tmp/x");
+    assert_eq!((output.status, output.stdout.as_str()), (0, ""), "{output:?}");
 }
 
 fn links_in_the_way_lead_nowhere_outside(role: Role) {

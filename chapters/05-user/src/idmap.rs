@@ -5,33 +5,22 @@ use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result};
 use ch00_ground::refusal::{Help, Refused};
-use ch01_uts::spawn;
 use ch04_mount::Tree;
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
-use nix::unistd::pause;
-
-use crate::Maps;
+use nix::unistd::Pid;
 
 // ANCHOR: idmap
-/// Makes what belongs to an id inside `maps` belong to that id in a container with these maps: files
-/// of root to the container's root. Nothing changes on the disk, and what the container's root
-/// writes through this mount belongs to root there, with its set-user-ID bit: nobody else may be
-/// able to reach such a folder.
+/// Makes what belongs to an id on this tree belong to that id in the user namespace of process `pid`,
+/// whose maps are written: files of root to the container's root. Nothing changes on the disk, and
+/// what the container's root writes through this mount belongs to root there, with its set-user-ID
+/// bit: nobody else may be able to reach such a folder.
 ///
 /// # Errors
 ///
 /// EPERM for who has no CAP_SYS_ADMIN in the user namespace in which the file system was mounted;
 /// EINVAL when it cannot be done with this type of file system, or before kernel 5.12.
-pub fn idmap(tree: &Tree, maps: &Maps) -> Result<()> {
-    // The kernel takes the maps from a user namespace. One that lives as long as this call will do.
-    let holder = spawn(CloneFlags::CLONE_NEWUSER, || {
-        loop {
-            pause();
-        }
-    })?;
-    maps.write(holder.pid())?;
-    let path = format!("/proc/{}/ns/user", holder.pid());
+pub fn idmap(tree: &Tree, pid: Pid) -> Result<()> {
+    let path = format!("/proc/{pid}/ns/user");
     let namespace = File::open(&path).refused(|| format!("open({path:?})"), &[])?;
     let change = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
@@ -47,7 +36,11 @@ pub fn idmap(tree: &Tree, maps: &Maps) -> Result<()> {
 const HELP: Help = &[
     (
         Errno::EINVAL,
-        "this file system, or one mounted below it, cannot do it; with --no-idmap its files belong to nobody inside",
+        "this file system, or one mounted below it, cannot do it: an overlay never, a tmpfs since Linux 6.3; \
+         as they are (--no-idmap of chapter 5), its files belong to nobody inside",
     ),
-    (Errno::EPERM, "the file system was mounted outside of this user namespace; use --no-idmap"),
+    (
+        Errno::EPERM,
+        "the file system was mounted outside of this user namespace; see --no-idmap of chapter 5",
+    ),
 ];

@@ -9,7 +9,9 @@ mod gate;
 mod idmap;
 mod maps;
 pub mod powers;
+mod privileges;
 
 pub use gate::Gate;
 pub use idmap::idmap;
 pub use maps::{Maps, Range};
+pub use privileges::{USUAL, become_user, give_pipes, keep_only, leave_keyring, no_new_privileges};

@@ -10,8 +10,8 @@ use anyhow::Result;
 use ch00_ground::facts::{Facts, plain_table};
 use ch00_ground::{capability, refusal};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
-use ch04_mount::{Root, Tree, make_private};
-use ch05_user::{Gate, Maps, Range, idmap, powers};
+use ch04_mount::{Root, Tree, close_inherited, let_go, make_private};
+use ch05_user::{Gate, Maps, Range, USUAL, idmap, keep_only, no_new_privileges, powers};
 use clap::Parser;
 use nix::sched::CloneFlags;
 use nix::unistd::{getegid, geteuid};
@@ -36,6 +36,9 @@ struct Args {
     /// The same for groups.
     #[arg(long, value_name = "INSIDE:OUTSIDE:COUNT", requires = "map_users")]
     map_groups: Vec<Range>,
+    /// Give up, inside, all capabilities but those that containers usually have.
+    #[arg(long)]
+    drop: bool,
     /// Try what root can do inside, instead of running a command.
     #[arg(long, conflicts_with_all = ["command", "rootfs"])]
     powers: bool,
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
 
 // ANCHOR: run
 fn run(args: &Args) -> Result<u8> {
+    close_inherited()?;
     let maps = if args.map_users.is_empty() {
         Maps::choose()?
     } else {
@@ -61,13 +65,8 @@ fn run(args: &Args) -> Result<u8> {
     if !args.quiet {
         writeln!(stderr(), "{maps}")?;
     }
-    // Whose files are whose is decided where the file system is at home: out here.
     let mapped = match &args.rootfs {
-        Some(folder) if maps.are_privileged() && !args.no_idmap => {
-            let tree = Tree::of_folder(folder)?;
-            idmap(&tree, &maps)?;
-            Some(tree)
-        }
+        Some(folder) if maps.are_privileged() && !args.no_idmap => Some(Tree::of_folder(folder)?),
         _ => None,
     };
     let outside = facts()?;
@@ -79,13 +78,18 @@ fn run(args: &Args) -> Result<u8> {
         maps.become_root(&gate)?;
         set_hostname(&args.hostname)?;
         make_private()?;
-        let root = match (mapped, &args.rootfs) {
-            (Some(tree), _) => Root::of_tree(tree)?,
+        let root = match (&mapped, &args.rootfs) {
+            (Some(tree), _) => Root::of_tree(tree.try_clone()?)?,
             (None, Some(folder)) => Root::of_tree(Tree::of_folder(folder)?)?,
             (None, None) => Root::of_host()?,
         };
         root.populate()?;
+        let_go(&root)?;
         root.pivot()?;
+        if args.drop {
+            keep_only(&USUAL)?;
+            no_new_privileges()?;
+        }
         if !args.quiet {
             writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;
         }
@@ -96,6 +100,10 @@ fn run(args: &Args) -> Result<u8> {
         exec(&args.command)
     })?;
     maps.write(child.pid())?;
+    // Whose files are whose is decided where the file system is at home: out here.
+    if let Some(tree) = &mapped {
+        idmap(tree, child.pid())?;
+    }
     gate.open()?;
     child.wait()
 }

@@ -3,14 +3,16 @@
 
 use std::fmt::{self, Display};
 use std::fs;
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use ch00_ground::refusal::{Help, Refusal, Refused};
-use ch00_ground::{capability, subid};
+use ch00_ground::{capability, files, namespace, subid};
 use nix::errno::Errno;
-use nix::unistd::{Gid, Pid, Uid, User, getegid, geteuid, setgroups, setresgid, setresuid};
+use nix::sys::stat::stat;
+use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
 
 use crate::Gate;
 
@@ -89,8 +91,8 @@ impl Maps {
     /// When `/proc` cannot be read.
     pub fn choose() -> Result<Maps> {
         let (user, group) = (geteuid(), getegid());
-        let users = subid::ranges("/etc/subuid", user).first().copied();
-        let groups = subid::ranges("/etc/subgid", user).first().copied();
+        let users = subid::ranges("/etc/subuid", user)?.first().copied();
+        let groups = subid::ranges("/etc/subgid", user)?.first().copied();
         let from_zero = |(outside, count)| vec![Range { inside: 0, outside, count }];
         if is_privileged()? {
             let (users, groups) =
@@ -103,9 +105,9 @@ impl Maps {
             }
         } else if let (Some(users), Some(groups)) = (users, groups)
             // They map nobody who is in another group for now, as after newgrp(1).
-            && User::from_uid(user).is_ok_and(|user| user.is_some_and(|user| user.gid == group))
-            && is_installed("newuidmap")
-            && is_installed("newgidmap")
+            && subid::account(user)?.is_some_and(|(_, own)| own == group.as_raw())
+            && is_installed("newuidmap")?
+            && is_installed("newgidmap")?
         {
             let after = |own: u32, (outside, count)| {
                 vec![
@@ -202,6 +204,17 @@ impl Maps {
     }
     // ANCHOR_END: become_root
 
+    /// Which user and which group outside root inside is.
+    pub fn root(&self) -> Option<(u32, u32)> {
+        let zero = |ranges: &[Range]| Some(ranges.iter().find(|range| range.inside == 0)?.outside);
+        Some((zero(&self.users)?, zero(&self.groups)?))
+    }
+
+    /// Whether there is one user inside, the caller.
+    pub fn are_own_id_alone(&self) -> bool {
+        self.way == Way::OwnId
+    }
+
     /// Whether the caller has the privilege to give these ids away.
     pub fn are_privileged(&self) -> bool {
         self.way == Way::Privileged
@@ -241,16 +254,27 @@ fn overlap(one: u32, count: u32, other: u32, other_count: u32) -> bool {
 /// given up once, so it is in every user namespace inside.
 fn is_privileged() -> Result<bool> {
     let effective = capability::effective()?;
+    if !["setuid", "setgid"].iter().all(|name| capability::holds(effective, name)) {
+        return Ok(false);
+    }
     let path = "/proc/self/setgroups";
-    let setgroups = fs::read_to_string(path).refused(|| format!("open({path:?})"), &[])?;
-    Ok(setgroups.trim() == "allow"
-        && ["setuid", "setgid"].iter().all(|name| capability::holds(effective, name)))
+    let may_drop = || files::read(path).refused(|| format!("open({path:?})"), &[]);
+    Ok(is_first()? || may_drop()?.trim() == "allow")
+}
+
+/// Whether the calling process is in the user namespace that was there first, in which are all ids.
+/// Its number is fixed: `PROC_USER_INIT_INO` of the kernel's `proc_ns.h`.
+fn is_first() -> Result<bool> {
+    Ok(namespace::inode_of("self", "user")? == Some(0xefff_fffd))
 }
 
 /// Whether the ids exist in the calling process's own user namespace.
 fn are_mapped(file: &str, (first, count): (u32, u32)) -> Result<bool> {
+    if is_first()? {
+        return Ok(true);
+    }
     let path = format!("/proc/self/{file}");
-    let text = fs::read_to_string(&path).refused(|| format!("open({path:?})"), &[])?;
+    let text = files::read(&path).refused(|| format!("open({path:?})"), &[])?;
     Ok(text.lines().any(|line| {
         let numbers: Vec<u32> =
             line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -259,9 +283,18 @@ fn are_mapped(file: &str, (first, count): (u32, u32)) -> Result<bool> {
     }))
 }
 
-fn is_installed(program: &str) -> bool {
+fn is_installed(program: &str) -> Result<bool> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    for file in std::env::split_paths(&path).map(|folder| folder.join(program)) {
+        match stat(&file) {
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => {}
+            answer => {
+                answer.refused(|| format!("stat({file:?})"), &[])?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn lines(ranges: &[Range]) -> String {
@@ -278,17 +311,24 @@ fn write(pid: Pid, file: &str, text: &str) -> Result<()> {
 /// Has a set-user-ID program of the package uidmap write one map.
 fn run(program: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
     let numbers = ranges.iter().flat_map(|range| [range.inside, range.outside, range.count]);
-    let output = Command::new(program)
+    let mut helper = Command::new(program)
         .arg(pid.to_string())
         .args(numbers.map(|number| number.to_string()))
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
         .refused(|| format!("execvp({program:?})"), HELPERS)
         .context("cannot map the ids")?;
-    if output.status.success() {
+    let mut said = Vec::new();
+    let read = helper.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut said));
+    // It is waited for, whatever it has said.
+    let status = helper.wait().refused(|| format!("wait4({program})"), &[])?;
+    read.refused(|| format!("read({program})"), &[])?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&said);
     let said = said.trim().trim_start_matches(program).trim_start_matches(':').trim();
     Err(Refusal::new(format!("{program}: {said}"), Errno::EPERM).with_help(
         "it gives you your own id, and those that /etc/subuid and /etc/subgid set aside for you",

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         claim!(every_capability_is_inside_and_none_more_outside).needs(userns),
         claim!(nothing_is_done_before_the_maps_are_written).needs(&["userns", "strace"]),
         claim!(the_powers_are_those_that_commands_have).needs(userns),
+        claim!(what_is_dropped_does_not_come_back).needs(userns),
         claim!(files_of_the_root_file_system_are_roots).only(Role::User).needs(busybox),
         claim!(files_of_the_root_file_system_are_roots)
             .only(Role::Root)
@@ -190,6 +191,20 @@ fn the_powers_are_those_that_commands_have(role: Role) {
     }
     // A kernel without modules has no such call.
     assert!(["EPERM", "ENOSYS"].contains(&answer("load a module").as_str()));
+}
+
+fn what_is_dropped_does_not_come_back(role: Role) {
+    let script = "grep -E 'Cap|NoNew' /proc/self/status; mount -t tmpfs none /tmp || hostname x || \
+                  unshare --mount true || echo refused";
+    let output = role.run("ch05-user", &["--quiet", "--drop", "--", "sh", "-c", script]);
+    // Docker's: `docker run busybox grep Cap /proc/self/status`.
+    let usual = "00000000a80425fb";
+    let none = "0000000000000000";
+    let expected = format!(
+        "CapInh:\t{none}\nCapPrm:\t{usual}\nCapEff:\t{usual}\nCapBnd:\t{usual}\nCapAmb:\t{none}\n\
+         NoNewPrivs:\t1\nrefused\n"
+    );
+    assert_eq!(output.stdout, expected, "{output:?}");
 }
 
 fn files_of_the_root_file_system_are_roots(role: Role) {

@@ -12,4 +12,4 @@ mod sys;
 pub use cable::Cable;
 pub use link::Link;
 pub use netlink::Netlink;
-pub use sys::mount_sys;
+pub use sys::{bind_sys, mount_sys};

@@ -10,7 +10,7 @@ use ch00_ground::facts::Facts;
 use ch00_ground::{capability, refusal, rootless};
 use ch01_uts::{exec, hostname, set_hostname, spawn};
 use ch02_ipc::unshare;
-use ch04_mount::{Root, make_private};
+use ch04_mount::{Root, close_inherited, let_go, make_private};
 use ch05_user::Gate;
 use ch06_net::{Cable, Netlink, mount_sys};
 use clap::{Parser, ValueEnum};
@@ -65,6 +65,7 @@ const FLAGS: CloneFlags = CloneFlags::CLONE_NEWUTS
     .union(CloneFlags::CLONE_NEWNET);
 
 fn run(args: &Args) -> Result<u8> {
+    close_inherited()?;
     let has_power_here = capability::holds(capability::effective()?, "sys_admin");
     let veth = args.network == Network::Veth;
     rootless::enter(args.quiet)?;
@@ -89,6 +90,7 @@ fn run(args: &Args) -> Result<u8> {
         let root = Root::of_host()?;
         root.populate()?;
         mount_sys(&root)?;
+        let_go(&root)?;
         root.pivot()?;
         if !args.quiet {
             writeln!(stdout(), "{}\n", outside.beside(&facts()?))?;

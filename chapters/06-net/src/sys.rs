@@ -16,3 +16,14 @@ pub fn mount_sys(root: &Root) -> Result<()> {
     Tree::new("sysfs", &[], &[ReadOnly, NoSuid, NoDev, NoExec])?.attach(root.make_folder("sys")?)
 }
 // ANCHOR_END: mount_sys
+
+/// The same for who is in the network namespace of the machine, and so gets no `/sys` of his own:
+/// that of the machine, read-only.
+///
+/// # Errors
+///
+/// As for [`Tree::bind`].
+pub fn bind_sys(root: &Root) -> Result<()> {
+    let sys = Tree::bind("/sys".as_ref(), &[ReadOnly, NoSuid, NoDev, NoExec])?;
+    sys.attach(root.make_folder("sys")?)
+}
