@@ -1,5 +1,6 @@
 //! Cgroups for the tests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -152,7 +153,9 @@ impl Subtree {
                 None => collect(Path::new("/sys/fs/cgroup"), true, &mut found),
             }
             !found.iter().any(|name| {
-                let maker = name.strip_prefix(chapter).and_then(|rest| rest.rsplit('-').next());
+                let maker = name
+                    .strip_prefix(chapter)
+                    .and_then(|rest| rest.rsplit('-').next()?.split('.').next());
                 maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
             })
         });
@@ -193,6 +196,29 @@ impl Drop for Subtree {
             eventually("the end of all processes in a test's cgroup", || remove(made).is_ok());
         }
     }
+}
+
+/// The chapters' cgroups in all hierarchies that are mounted at their usual place.
+pub fn of_chapters() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if is_of_chapter(&entry.file_name().to_string_lossy()) {
+                    found.insert(entry.path());
+                }
+                folders.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Whether a chapter gives such a name: others come and go on a machine that is used.
+pub fn is_of_chapter(name: &str) -> bool {
+    name.strip_prefix("ch")
+        .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
 }
 
 /// Removes a cgroup, and what a program that was killed has left in it.

@@ -7,6 +7,7 @@
 //! `cgroup2`, `disk`, `lab`; and `all` for all.
 
 pub mod cgroups;
+pub mod fault;
 pub mod files;
 pub mod program;
 pub mod terminal;

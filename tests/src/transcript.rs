@@ -33,7 +33,7 @@ use crate::terminal::Terminal;
 use crate::{Claim, Role};
 
 /// The inode numbers of namespaces.
-const NS: &str = r"\b(40265\d{5})\b";
+const NS: &str = r"\b(4026[5-9]\d{5})\b";
 
 struct Transcript {
     path: PathBuf,

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use harness::cgroups::{is_of_chapter, of_chapters};
 use harness::program::PATIENCE;
 use harness::{Role, claim};
 
 /// What the chapters can be asked to do, and be interrupted in.
-const RUNS: [&[&str]; 20] = [
+const RUNS: [&[&str]; 24] = [
     &["ch00-ground", "--json"],
     &["ch01-uts", "--quiet", "sleep", SECONDS],
     &["ch01-uts", "--quiet", "no-such-command"],
@@ -51,6 +53,28 @@ const RUNS: [&[&str]; 20] = [
     &["ch08-cgroup-memory", "--quiet", "sleep", SECONDS],
     &["ch08-cgroup-memory", "--quiet", "no-such-command"],
     &["ch09-cgroup-cpu", "--quiet", "--cpus", "1", "--pids-limit", "9", "sleep", SECONDS],
+    &["ch10-full-container", "--quiet", "sleep", SECONDS],
+    &["ch10-full-container", "--quiet", "no-such-command"],
+    &[
+        "ch10-full-container",
+        "--quiet",
+        "--network",
+        "veth",
+        "--volume",
+        "/etc:/deep/below:ro",
+        "sleep",
+        SECONDS,
+    ],
+    &[
+        "ch10-full-container",
+        "--quiet",
+        "--read-only",
+        "--",
+        "sh",
+        "-c",
+        "setsid sleep $0 & sleep $0",
+        SECONDS,
+    ],
 ];
 
 static BEFORE: LazyLock<Machine> = LazyLock::new(Machine::now);
@@ -101,7 +125,7 @@ fn nothing_is_left(role: Role) {
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
     mounts: String,
-    cgroups: BTreeSet<String>,
+    cgroups: BTreeSet<PathBuf>,
     hierarchies: Vec<String>,
     links: BTreeSet<String>,
     ipc: Vec<String>,
@@ -113,13 +137,13 @@ impl Machine {
     fn now() -> Machine {
         Machine {
             mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
-            cgroups: cgroups(),
+            cgroups: of_chapters(),
             hierarchies: hierarchies(),
             links: names("/sys/class/net"),
             ipc: ["msg", "sem", "shm"]
                 .map(|kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap())
                 .into(),
-            temporary: names("/tmp").into_iter().filter(|name| is_ours(name)).collect(),
+            temporary: names("/tmp").into_iter().filter(|name| is_of_chapter(name)).collect(),
             processes: chapter_processes(),
         }
     }
@@ -152,29 +176,6 @@ fn names(folder: &str) -> BTreeSet<String> {
 
 fn pids() -> impl Iterator<Item = String> {
     names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Whether a chapter gives such a name: others come and go on a machine that is used.
-fn is_ours(name: &str) -> bool {
-    name.strip_prefix("ch")
-        .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
-}
-
-/// The chapters' cgroups in all hierarchies that are mounted at their usual place.
-fn cgroups() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if is_ours(&entry.file_name().to_string_lossy()) {
-                    found.insert(entry.path().display().to_string());
-                }
-                folders.push(entry.path());
-            }
-        }
-    }
-    found
 }
 
 /// The hierarchies of v1, without their numbers.
