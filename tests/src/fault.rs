@@ -113,8 +113,10 @@ impl Tracer {
         let (ended, end) = channel::<()>();
         let known = self.known.clone();
         let guard = std::thread::spawn(move || {
-            let is_late = end.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
-            if is_late {
+            let timeout = Err(RecvTimeoutError::Timeout);
+            let is_late = end.recv_timeout(patience) == timeout;
+            // And who is born meanwhile.
+            while is_late && end.recv_timeout(Duration::from_millis(10)) == timeout {
                 for pid in known.lock().expect("no panic").iter() {
                     _ = kill(*pid, Signal::SIGKILL);
                 }

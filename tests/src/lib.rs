@@ -70,12 +70,13 @@ impl Claim {
             let (test, needs) = (test.clone(), self.needs.clone());
             let name =
                 format!("{} as {}", self.name, if role == Role::Root { "root" } else { "user" });
-            Trial::ignorable_test(name, move || match missing(role, &needs) {
+            Trial::ignorable_test(name.clone(), move || match missing(role, &needs) {
                 Some((need, why)) if is_required(need) => {
                     Err(Failed::from(format!("REQUIRE names {need}: {why}")))
                 }
                 Some((_, why)) => Ok(Completion::ignored_with(why)),
                 None => {
+                    let _watch = program::watch(name);
                     test(role);
                     Ok(Completion::Completed)
                 }

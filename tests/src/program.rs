@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +14,43 @@ use crate::{NOBODY, Role};
 
 /// How long anything may take before it counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a claim may take, all its programs and those of who is before it together.
+const HANGS: Duration = Duration::from_secs(900);
+
+/// Ends the test program with an error when the answer is not dropped in time: for whoever waits
+/// for something that does not come, and has set no limit. Says what its processes wait for.
+pub fn watch(claim: String) -> Sender<()> {
+    let (watched, end) = channel();
+    std::thread::spawn(move || {
+        if end.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{claim}: it hangs");
+            tell_state(std::process::id(), 0);
+            std::process::exit(101);
+        }
+    });
+    watched
+}
+
+/// Where a process, its threads and its children are, one below the other.
+fn tell_state(pid: u32, depth: usize) {
+    let indent = " ".repeat(depth);
+    let [name, state] = ["Name", "State"].map(|name| status_line(pid, name));
+    eprintln!("{indent}{pid} {name}: {state}");
+    for thread in threads(pid) {
+        let read = |name| std::fs::read_to_string(thread.join(name)).unwrap_or_default();
+        let [call, place, stack] = ["syscall", "wchan", "stack"].map(read);
+        let stack = stack.replace('\n', " ");
+        eprintln!("{indent}  thread in {place:?}, call {}, {stack}", call.trim());
+    }
+    children(pid).into_iter().for_each(|child| tell_state(child, depth + 2));
+}
+
+/// The folders in /proc of the threads of process `pid`.
+fn threads(pid: u32) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    folders.map(|folder| folder.path()).collect()
+}
 
 /// The folder with the chapters' programs: the one above the test program's own.
 pub fn folder() -> PathBuf {
@@ -173,9 +211,9 @@ pub fn differing(one: u32, other: u32) -> Vec<&'static str> {
 
 /// The children of process `pid`.
 pub fn children(pid: u32) -> Vec<u32> {
-    let list =
-        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
+    let list = |thread: PathBuf| std::fs::read_to_string(thread.join("children")).ok();
+    let lists: String = threads(pid).into_iter().filter_map(list).collect();
+    lists.split_whitespace().map(|pid| pid.parse().expect("a pid is a number")).collect()
 }
 
 /// The processes that run `command`, word by word, with the uid of `role`.

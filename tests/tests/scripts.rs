@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         claim!(the_lab_tells_what_it_can).only(Role::User),
         claim!(the_lab_refuses_what_it_cannot).only(Role::User),
         claim!(vagrants_scripts_tell_what_they_can).only(Role::User),
+        claim!(who_measures_tells_what_it_can).only(Role::User).needs(&["python3"]),
+        claim!(the_benchmark_refuses_what_it_cannot).only(Role::User).needs(&["python3"]),
     ];
     harness::main(env!("CARGO_MANIFEST_DIR"), claims)
 }
@@ -65,6 +67,34 @@ fn vagrants_scripts_tell_what_they_can(role: Role) {
             assert!(told.stdout.contains(word), "{}", told.stdout);
             let refused = role.run(script.to_str().unwrap(), &["--frobnicate"]);
             assert_eq!((refused.status, refused.stdout), (2, told.stdout));
+        }
+    });
+}
+
+fn who_measures_tells_what_it_can(role: Role) {
+    with_blank(|scripts| {
+        for (script, word) in [("bench", "--alive"), ("timeline", "--explain")] {
+            let output = role.run(scripts.join(script).to_str().unwrap(), &["--help"]);
+            assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+            assert!(output.stdout.contains(word), "{}", output.stdout);
+        }
+        let script = scripts.join("timeline");
+        assert_eq!(role.run(script.to_str().unwrap(), &["--frobnicate"]).status, 2);
+    });
+}
+
+fn the_benchmark_refuses_what_it_cannot(role: Role) {
+    with_blank(|scripts| {
+        for (args, status, message) in [
+            (&["--frobnicate"][..], 2, "--frobnicate"),
+            (&["--rounds", "many"], 2, "--rounds"),
+            (&["--rounds", "0"], 2, "--rounds takes a number"),
+            (&["--alive", "some"], 2, "--alive some"),
+            (&["--program", "/nowhere"], 1, "No such file or directory: '/nowhere'\n  help: "),
+        ] {
+            let output = role.run(scripts.join("bench").to_str().unwrap(), args);
+            assert_eq!((output.status, output.stdout.as_str()), (status, ""), "{args:?}");
+            assert!(output.stderr.contains(message), "{}", output.stderr);
         }
     });
 }

@@ -131,7 +131,7 @@ impl Terminal {
             let timeout = left.and_then(|left| PollTimeout::try_from(left).ok());
             let status = child.wait_beside(&line.wanted(), timeout.unwrap_or(PollTimeout::NONE))?;
             if let Some(status) = status {
-                line.drain();
+                line.drain()?;
                 return Ok(status);
             }
             line = line.carry()?;
@@ -185,23 +185,28 @@ impl Line {
     }
 
     /// Prints what is left of what was said, if our terminal takes it.
-    fn drain(self) {
-        let Line::Open(mut relay) = self else { return };
+    fn drain(self) -> Result<()> {
+        let Line::Open(mut relay) = self else { return Ok(()) };
         relay.slave = None;
         loop {
             let mut bytes = [0; 4096];
             if relay.to_us.is_empty() {
                 match read(&relay.master, &mut bytes) {
                     Ok(length @ 1..) => relay.to_us.extend(&bytes[..length]),
-                    _ => return,
+                    // Once all is read, and nobody is left to write: EIO.
+                    _ => return Ok(()),
                 }
             }
             let mut screen = [PollFd::new(relay.screen.as_fd(), PollFlags::POLLOUT)];
             let patience = PollTimeout::try_from(GRACE).unwrap_or(PollTimeout::MAX);
-            match poll(&mut screen, patience).and_then(|_| write(&relay.screen, &relay.to_us)) {
+            match poll(&mut screen, patience) {
+                Err(Errno::EINTR) => continue,
+                answer => answer.refused(|| "poll()".into(), &[])?,
+            };
+            match write(&relay.screen, &relay.to_us) {
                 Ok(length) => drop(relay.to_us.drain(..length)),
                 Err(Errno::EINTR) => {}
-                Err(_) => return,
+                Err(_) => return Ok(()),
             }
         }
     }
