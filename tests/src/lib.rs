@@ -3,10 +3,11 @@
 //!
 //! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
 //! programs the uid of `nobody`. `REQUIRE`, a list of words, makes a failure of every skip for one of
-//! these reasons: `root`, `user`, `userns`, `tools`, `cargo`, `subids`, `idmap`, `cgroups`, `v1`, `v2`,
-//! `cgroup2`, `disk`, `lab`; and `all` for all.
+//! these reasons: `root`, `user`, `userns`, `tools`, `cargo`, `python3`, `subids`, `idmap`, `cgroups`,
+//! `v1`, `v2`, `cgroup2`, `disk`, `lab`, `examples`; and `all` for all.
 
 pub mod cgroups;
+pub mod exercise;
 pub mod fault;
 pub mod files;
 pub mod program;
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{User, getuid};
 
@@ -107,6 +110,16 @@ pub fn main(package: &str, claims: Vec<Claim>) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
+/// Has mounts of our own, so that nobody else's come and go; and shares them, so that none stays
+/// unseen. Has what is in `others` too. Who is not root does without.
+pub fn enter_stage(others: CloneFlags) {
+    let none = None::<&str>;
+    let set = |flags| mount(none, "/", none, MsFlags::MS_REC | flags, none);
+    _ = unshare(CloneFlags::CLONE_NEWNS | others)
+        .and_then(|()| set(MsFlags::MS_PRIVATE))
+        .and_then(|()| set(MsFlags::MS_SHARED));
+}
+
 /// The first need that is not met, by its `REQUIRE` name, and why.
 fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)> {
     let root = getuid().is_root();
@@ -126,8 +139,10 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             let is_dash = Path::new("/bin/sh").canonicalize().is_ok_and(|sh| sh.ends_with("dash"));
             (!is_dash).then(|| ("tools", "needs /bin/sh to be dash".to_owned()))
         }
-        // Whose test programs run as another user has no cargo there.
-        "cargo" => find("cargo").is_none().then(|| ("cargo", "needs cargo in PATH".to_owned())),
+        // Whose test programs run as another user has no cargo there, and the lab has neither.
+        tool @ ("cargo" | "python3") => {
+            find(tool).is_none().then(|| (tool, format!("needs {tool} in PATH")))
+        }
         // More ids than one's own: `nobody` seldom has any.
         "subids" => {
             let user = User::from_uid(role.uid().into())
@@ -174,6 +189,10 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
         "lab" => {
             let is_lab = std::env::var_os("LAB").is_some();
             (!is_lab).then(|| ("lab", "needs to run in scripts/lab".to_owned()))
+        }
+        "examples" => {
+            let has = program::folder().join("examples/ch01-exercise").is_file();
+            (!has).then(|| ("examples", "needs `cargo build --workspace --examples`".to_owned()))
         }
         // Also in the role of root.
         "nobody" => closed(Role::User),

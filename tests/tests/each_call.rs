@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 use harness::cgroups::of_chapters;
 use harness::fault::{self, Fault, Place, Traced};
 use harness::program::{children, eventually, is_gone};
-use harness::{Claim, Role, cgroups, claim, files};
+use harness::{Claim, Role, cgroups, claim, enter_stage, files};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::mount::{MsFlags, mount};
 use nix::pty::{OpenptyResult, openpty};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, setsid};
@@ -32,7 +31,7 @@ use regex::Regex;
 use tempfile::TempDir;
 
 fn main() -> ExitCode {
-    enter_stage();
+    enter_stage(CloneFlags::empty());
     let needs = |claim: Claim| claim.needs(&["userns", "busybox", "idmap"]);
     let claims = vec![
         needs(claim!(killed_at_each_call)),
@@ -42,16 +41,6 @@ fn main() -> ExitCode {
         claim!(a_terminal_that_closes_ends_it).needs(&["userns"]),
     ];
     harness::main(env!("CARGO_MANIFEST_DIR"), claims)
-}
-
-/// Has mounts of our own, so that nobody else's come and go; and shares them, so that none stays
-/// unseen. Who is not root does without.
-fn enter_stage() {
-    let none = None::<&str>;
-    let set = |flags| mount(none, "/", none, MsFlags::MS_REC | flags, none);
-    _ = unshare(CloneFlags::CLONE_NEWNS)
-        .and_then(|()| set(MsFlags::MS_PRIVATE))
-        .and_then(|()| set(MsFlags::MS_SHARED));
 }
 
 /// What the container is asked for.

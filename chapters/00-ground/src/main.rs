@@ -2,6 +2,7 @@
 
 mod doctor;
 mod probe;
+mod progress;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Show {
         #[arg(value_name = "PID")]
         pids: Vec<u32>,
     },
+    /// Which exercises you have solved.
+    Progress,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         match args.show {
             None => doctor(args.json)?,
             Some(Show::Namespaces { pids }) => namespaces(&pids, args.json)?,
+            Some(Show::Progress) => progress(args.json)?,
         }
         Ok(0)
     })
@@ -49,6 +53,16 @@ fn doctor(json: bool) -> Result<()> {
         writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         write!(stdout(), "{report}")?;
+    }
+    Ok(())
+}
+
+fn progress(json: bool) -> Result<()> {
+    let exercises = progress::exercises()?;
+    if json {
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(&exercises)?)?;
+    } else {
+        writeln!(stdout(), "{}", progress::table(exercises))?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::ExitCode;
 
-use harness::program::{KINDS, namespace};
-use harness::{Role, claim};
+use harness::program::{KINDS, folder, namespace};
+use harness::{Role, claim, files};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         claim!(namespaces_side_by_side).needs(&["userns"]),
         claim!(namespaces_of_a_process_that_is_gone),
         claim!(namespaces_of_another_user).only(Role::User),
+        claim!(progress_is_what_was_kept),
     ];
     harness::main(env!("CARGO_MANIFEST_DIR"), claims)
 }
@@ -276,4 +277,24 @@ fn namespaces_of_another_user(role: Role) {
          EACCES: Permission denied\n  help: this process is not yours to look into; ask as root, or for one of your own\n"
     );
     assert_eq!((output.status, output.stdout.as_str()), (125, ""));
+}
+
+/// The program looks beside the folder that it is in.
+fn progress_is_what_was_kept(role: Role) {
+    let target = files::folder(role);
+    for folder in ["debug", "exercises"] {
+        fs::create_dir(target.path().join(folder)).unwrap();
+    }
+    let program = target.path().join("debug/ch00-ground");
+    fs::copy(folder().join("ch00-ground"), &program).unwrap();
+    for (kept, told) in [("1", "tried once"), ("12", "tried 12 times"), ("solved", "solved")] {
+        fs::write(target.path().join("exercises/ch01-uts"), kept).unwrap();
+        let output = role.run(program.to_str().unwrap(), &["progress"]);
+        assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+        let lines: Vec<_> = output.stdout.lines().filter(|line| line.starts_with("ch0")).collect();
+        let first: Vec<_> =
+            lines[0].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(first, ["ch01-uts", "A domain name beside the host name", told]);
+        assert!(!lines[1..].iter().any(|line| line.contains("tried") || line.contains("solved")));
+    }
 }

@@ -1,0 +1,27 @@
+//! The exercises' checks: what is unsolved or wrong does not pass, and the solution does.
+
+use std::process::ExitCode;
+
+use harness::{enter_stage, exercise};
+
+/// The checks of these chapters.
+macro_rules! chapters {
+    ($($chapter:ident $path:literal,)*) => {
+        $(
+            #[path = $path]
+            #[expect(dead_code, reason = "its main is for who solves it")]
+            mod $chapter;
+        )*
+        const EXERCISES: &[&exercise::Exercise] = &[$(&$chapter::EXERCISE,)*];
+    };
+}
+
+chapters! {
+    ch01 "../../chapters/01-uts/tests/exercise.rs",
+}
+
+fn main() -> ExitCode {
+    enter_stage(exercise::MACHINES);
+    let claims = EXERCISES.iter().flat_map(|exercise| exercise::claims(exercise)).collect();
+    harness::main(env!("CARGO_MANIFEST_DIR"), claims)
+}
