@@ -65,8 +65,8 @@ pub struct Traced {
 /// Runs a program with a fault in it, or with none: then all of its calls are seen. After so much
 /// `patience` it is killed.
 ///
-/// Another program that it starts with `vfork`, as the standard library does, is left alone: one
-/// that is set-user-ID does not get its rights while it is traced.
+/// Another program that it starts itself with `vfork`, as the standard library does, is left alone:
+/// one that is set-user-ID does not get its rights while it is traced.
 pub fn run(mut command: Command, fault: Option<(Place, Fault)>, patience: Duration) -> Traced {
     // SAFETY: it makes one system call, and takes no memory.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
@@ -176,11 +176,14 @@ impl Tracer {
         let number = self.traced.calls.len();
         self.traced.calls.push((pid.as_raw() as u32, Vec::new()));
         self.tracees.insert(pid, Tracee { number, is_in_call: false });
-        let options = Options::PTRACE_O_TRACESYSGOOD
+        let mut options = Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_TRACEEXEC
             | Options::PTRACE_O_EXITKILL;
+        if number > 0 {
+            options |= Options::PTRACE_O_TRACEVFORK;
+        }
         _ = ptrace::setoptions(pid, options);
     }
 

@@ -53,6 +53,9 @@ fn parse(line: &str) -> Option<Mount> {
 
 /// The kernel writes blank, tab, newline and backslash as `\ooo`.
 fn unescape(field: &str) -> PathBuf {
+    if !field.contains('\\') {
+        return field.into();
+    }
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     escapes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
 }

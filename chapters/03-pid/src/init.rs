@@ -1,51 +1,74 @@
 //! PID 1 and its duties: `pid_namespaces(7)`, `wait(2)`, `signal(7)`.
 
+use std::convert::Infallible;
 use std::process;
 
 use anyhow::{Context, Result};
 use ch00_ground::refusal::{self, Help, Refused};
 use ch01_uts::{FORWARDED, is_forwarded, reap};
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, clone};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::Pid;
 
 // ANCHOR: become_init
 /// Splits the calling process in two. The caller stays as the init, does its duties and never
-/// returns; its new child returns from here and goes on to become the command.
+/// returns, unless `command` fails: this is run by its new child, and ends by becoming the command.
 ///
 /// # Errors
 ///
-/// Of `fork`: EAGAIN over a limit on processes, ENOMEM when PID 1 of this namespace has died.
-pub fn become_init() -> Result<()> {
+/// That of `command`. Of `clone`: EAGAIN over a limit on processes, ENOMEM when PID 1 of this
+/// namespace has died.
+pub fn become_init(command: impl FnOnce() -> Result<Infallible>) -> Result<Infallible> {
     // Blocked before there is a child, so that not even its first signal is lost.
     let signals: SigSet = FORWARDED.into_iter().chain([Signal::SIGCHLD]).collect();
     let mut old_mask = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut old_mask))
         .refused(|| "sigprocmask()".into(), &[])?;
-    // The init will be a copy of the program that was called, with its environment, and /proc/1 would
-    // show it to everybody in here who runs as its user. The command becomes another program.
+    // The init stays the program that was called, with its environment, and /proc/1 would show it to
+    // everybody in here who runs as its user. The command becomes another program.
     prctl::set_dumpable(false).refused(|| "prctl(PR_SET_DUMPABLE)".into(), &[])?;
-    // SAFETY: a child of chapter 1's spawn has one thread, and so its child may do whatever it may.
-    match unsafe { fork() }
-        .refused(|| "fork()".into(), FORK)
-        .context("cannot leave an init behind")?
-    {
-        ForkResult::Child => sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None)
-            .refused(|| "sigprocmask()".into(), &[]),
-        ForkResult::Parent { child } => match init(child, &signals) {
-            Ok(status) => process::exit(status.into()),
-            Err(error) => {
-                refusal::print(&error);
-                process::exit(refusal::FAILED.into())
-            }
-        },
+    let begin = || {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None)
+            .refused(|| "sigprocmask()".into(), &[])?;
+        command()
+    };
+    let child = lend_to_child(begin).context("cannot leave an init behind")??;
+    match init(child, &signals) {
+        Ok(status) => process::exit(status.into()),
+        Err(error) => {
+            refusal::print(&error);
+            process::exit(refusal::FAILED.into())
+        }
     }
+}
+
+/// Starts a child that has our memory, as from `vfork(2)`, and meanwhile waits: until it becomes
+/// another program, or has failed. That is quicker than `fork`, which would copy all that the
+/// child only leaves behind; and the child's error is ours without a pipe.
+fn lend_to_child(body: impl FnOnce() -> Result<Infallible>) -> Result<Result<Pid>> {
+    let (mut body, mut error) = (Some(body), None);
+    let run = || {
+        error = body.take().map(|body| {
+            let Err(error) = body();
+            error
+        });
+        refusal::FAILED.into()
+    };
+    // Its frames must not be where ours are. Of this, only what is touched is there.
+    let mut stack = vec![0; 1 << 20];
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: we stand still while the child uses our memory, so it is as if we called the function;
+    // a child of chapter 1's spawn has one thread; and the stack is larger than what spawn has used.
+    let child = unsafe { clone(Box::new(run), &mut stack, flags, Some(libc::SIGCHLD)) }
+        .refused(|| "clone(CLONE_VM | CLONE_VFORK)".into(), CLONE)?;
+    Ok(error.map_or(Ok(child), Err))
 }
 // ANCHOR_END: become_init
 
-const FORK: Help =
+const CLONE: Help =
     &[(Errno::EAGAIN, "a limit on processes is reached; the init and the command are two")];
 
 // ANCHOR: init

@@ -71,14 +71,14 @@ fn run(args: &Args) -> Result<u8> {
         if args.terminal {
             leave_session()?;
         }
-        if args.init {
-            become_init()?;
-        }
-        terminal.as_ref().map_or(Ok(()), Terminal::enter)?;
-        if !args.quiet {
-            writeln!(stdout(), "{}\n", outside.beside(&facts(args)?))?;
-        }
-        exec(&args.command)
+        let command = || {
+            terminal.as_ref().map_or(Ok(()), Terminal::enter)?;
+            if !args.quiet {
+                writeln!(stdout(), "{}\n", outside.beside(&facts(args)?))?;
+            }
+            exec(&args.command)
+        };
+        if args.init { become_init(command) } else { command() }
     })?;
     match terminal {
         Some(terminal) => terminal.wait(child),

@@ -85,12 +85,15 @@ pub fn mount_setattr(tree: impl AsFd, flags: i32, change: &libc::mount_attr) -> 
     Errno::result(answer).map(drop)
 }
 
-/// Attaches a tree at a place.
-pub fn move_mount(tree: impl AsFd, place: impl AsFd) -> Result<()> {
-    let (tree, place) = (tree.as_fd().as_raw_fd(), place.as_fd().as_raw_fd());
-    let (nothing, flags) = (c"".as_ptr(), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
-    // SAFETY: an empty string stands for each path, and both descriptors are open.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_move_mount, tree, nothing, place, nothing, flags) };
+/// Attaches a tree at a place: at the file or folder `name` of a folder, or with no name at that.
+pub fn move_mount(tree: impl AsFd, folder: impl AsFd, name: &CStr) -> Result<()> {
+    let (tree, folder) = (tree.as_fd().as_raw_fd(), folder.as_fd().as_raw_fd());
+    let mut flags = MOVE_MOUNT_F_EMPTY_PATH;
+    if name.is_empty() {
+        flags |= MOVE_MOUNT_T_EMPTY_PATH;
+    }
+    let (nothing, name) = (c"".as_ptr(), name.as_ptr());
+    // SAFETY: both are strings, which live until the call returns, and both descriptors are open.
+    let answer = unsafe { libc::syscall(libc::SYS_move_mount, tree, nothing, folder, name, flags) };
     Errno::result(answer).map(drop)
 }

@@ -11,8 +11,9 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::Root;
 
-/// More than we ever have open at a time.
-const OURS: RawFd = 64;
+/// Numbers are given out from below. After so many that are free in a row, none is in use by anybody
+/// who might close it.
+const GAP: usize = 4;
 
 // ANCHOR: close_inherited
 /// Closes what our caller has left open, but for stdin, stdout and stderr. A program does so first of
@@ -40,9 +41,7 @@ pub fn close_inherited() -> Result<()> {
             }
         }
     }
-    // SAFETY: three numbers go in, and nobody in this program owns any of these yet.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
-    Errno::result(answer).map(drop).refused(|| "close_range(3, MAX)".into(), &[])
+    close_from(3)
 }
 
 /// Lets go of the machine's folders and files that this process has opened itself, but for the new
@@ -56,17 +55,30 @@ pub fn close_inherited() -> Result<()> {
 pub fn let_go(root: &Root) -> Result<()> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
         .refused(|| "open(\"/dev/null\")".into(), &[])?;
-    for fd in (3..OURS).filter(|fd| *fd != root.as_fd().as_raw_fd()) {
+    let keep = root.as_fd().as_raw_fd();
+    let (mut fd, mut free) = (3, 0);
+    while free < GAP || fd <= keep {
         // SAFETY: if it is not open, fstat says so.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-        if matches!(kind(borrowed), Some(SFlag::S_IFDIR | SFlag::S_IFREG)) {
+        let kind = kind(borrowed);
+        let is_path = matches!(kind, Some(SFlag::S_IFDIR | SFlag::S_IFREG));
+        if is_path && fd != keep {
             // Replaced, not closed: whoever owns it here will close it once more.
             // SAFETY: three numbers go in, and the owner of this one has no use for it any more.
             Errno::result(unsafe { libc::dup3(null.as_raw_fd(), fd, libc::O_CLOEXEC) })
                 .refused(|| format!("dup3({fd})"), &[])?;
         }
+        free = if kind.is_none() { free + 1 } else { 0 };
+        fd += 1;
     }
-    Ok(())
+    close_from(fd)
+}
+
+/// Closes this descriptor and all with higher numbers.
+fn close_from(first: RawFd) -> Result<()> {
+    // SAFETY: three numbers go in, and nobody in this program owns any of these.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    Errno::result(answer).map(drop).refused(|| format!("close_range({first}, MAX)"), &[])
 }
 // ANCHOR_END: close_inherited
 

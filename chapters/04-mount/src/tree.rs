@@ -1,6 +1,6 @@
 //! A mount before it is anywhere: made, restricted, and only then attached.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -188,11 +188,16 @@ impl Tree {
     /// EINVAL when one is a file and the other a folder, and when the place is in another mount
     /// namespace than the caller.
     pub fn attach(&self, place: impl AsFd) -> Result<()> {
-        calls::move_mount(self, place)
+        self.attach_in(place, c"")
+    }
+    // ANCHOR_END: attach
+
+    /// The same for the file or folder `name` in a folder that nobody else can change.
+    pub(crate) fn attach_in(&self, folder: impl AsFd, name: &CStr) -> Result<()> {
+        calls::move_mount(self, folder, name)
             .refused(|| format!("move_mount({:?})", self.name), ATTACH)
             .with_context(|| format!("cannot mount {}", self.name))
     }
-    // ANCHOR_END: attach
 }
 
 impl AsFd for Tree {

@@ -161,16 +161,18 @@ fn inside(
     steps.step(5, "give up capabilities", "capset", || keep_only(&USUAL))?;
     steps.step(5, "and ways back to them", "prctl(NO_NEW_PRIVS)", no_new_privileges)?;
     // From here on there are two: the init stays, and its child goes on.
-    steps.step(3, "leave an init behind", "fork", become_init)?;
-    let home = match &args.user {
-        Some(user) => steps.step(5, "become the user", "setresuid", || become_user(user))?,
-        None => None,
-    };
-    // Last, since the terminal is made in the new /dev, and belongs to the user.
-    steps.step(3, "begin a session", "setsid", || terminal.enter())?;
-    work_in(&args.workdir)?;
-    steps.last(1, "become the command", "execve");
-    exec_with(&args.environment(home), &args.command)
+    steps.last(3, "leave an init behind", "clone");
+    become_init(|| {
+        let home = match &args.user {
+            Some(user) => steps.step(5, "become the user", "setresuid", || become_user(user))?,
+            None => None,
+        };
+        // Last, since the terminal is made in the new /dev, and belongs to the user.
+        steps.step(3, "begin a session", "setsid", || terminal.enter())?;
+        work_in(&args.workdir)?;
+        steps.last(1, "become the command", "execve");
+        exec_with(&args.environment(home), &args.command)
+    })
 }
 // ANCHOR_END: inside
 

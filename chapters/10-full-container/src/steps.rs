@@ -44,7 +44,7 @@ impl Steps {
         Ok(done)
     }
 
-    /// The one that is not returned from.
+    /// One that is not returned from.
     pub fn last(self, chapter: u8, what: &str, call: &str) {
         if let Some(began) = self.began {
             let at = began.elapsed().as_micros().to_string();
