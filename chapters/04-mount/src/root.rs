@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use ch00_ground::refusal::{Help, Refused, is_one_of};
+use ch00_ground::refusal::{Help, Refused};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::mount::{MntFlags, umount2};
@@ -154,9 +154,8 @@ impl Root {
     /// As for [`find`](Root::find), and ENOTDIR when a file is in the way.
     pub fn make_folder(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
         let path = path.as_ref();
-        match self.find(path) {
-            Err(error) if self.fresh && is_one_of(&error, &["ENOENT"]) => {}
-            answer => return answer,
+        if !self.fresh {
+            return self.find(path);
         }
         let mut made = PathBuf::from("/");
         for component in path.components() {
