@@ -99,8 +99,9 @@ pub fn leave_keyring() -> Result<()> {
     Errno::result(answer).map(drop).refused(|| "keyctl(JOIN_SESSION_KEYRING)".into(), KEYS)
 }
 
-/// Gives the pipes among stdin, stdout and stderr to this user and group: `/dev/stdout` opens the pipe anew, and
-/// that takes the right to. Nothing else is given away: a file or `/dev/null` stays whose it is.
+/// Gives the pipes among stdin, stdout and stderr to this user and group: `/dev/stdout` opens the
+/// pipe anew, and that takes the right to. Nothing else is given away: a file or `/dev/null` stays
+/// whose it is.
 ///
 /// # Errors
 ///
