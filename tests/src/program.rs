@@ -1,5 +1,6 @@
 //! Programs started by a test: a chapter's, or any other, in one of the two roles.
 
+use std::ffi::CString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getuid};
 
@@ -207,6 +209,26 @@ pub const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "use
 /// The kinds in which two processes differ.
 pub fn differing(one: u32, other: u32) -> Vec<&'static str> {
     KINDS.into_iter().filter(|kind| namespace(one, kind) != namespace(other, kind)).collect()
+}
+
+/// Has a program begin in a new session keyring, `session-keyring(7)`, with a key of this name.
+pub fn give_key(command: &mut Command, name: &str) {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    const SESSION_KEYRING: libc::c_long = -3;
+    let name = CString::new(name).expect("we named it");
+    let give = move || {
+        let nameless = std::ptr::null::<libc::c_char>();
+        // SAFETY: null stands for no name.
+        let answer = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, nameless) };
+        Errno::result(answer)?;
+        let (kind, name, secret) = (c"user".as_ptr(), name.as_ptr(), c"secret".as_ptr());
+        // SAFETY: all three are strings, and the third has six bytes.
+        let answer =
+            unsafe { libc::syscall(libc::SYS_add_key, kind, name, secret, 6, SESSION_KEYRING) };
+        Ok(Errno::result(answer).map(drop)?)
+    };
+    // SAFETY: it makes two system calls, and takes no memory.
+    unsafe { command.pre_exec(give) };
 }
 
 /// The children of process `pid`.

@@ -1,5 +1,6 @@
 //! The claims of chapter 7, looked at from outside.
 
+mod dictionary;
 mod rules;
 mod view;
 
@@ -11,5 +12,6 @@ static MACHINE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 fn main() -> ExitCode {
     let mut claims = view::claims();
     claims.extend(rules::claims());
+    claims.extend(dictionary::claims());
     harness::main(env!("CARGO_MANIFEST_DIR"), claims)
 }

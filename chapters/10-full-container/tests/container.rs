@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use harness::cgroups::{Subtree, folder_of, v1};
 use harness::files::{self, rootfs};
-use harness::program::{KINDS, children, differing, eventually, is_gone, namespace, status_line};
+use harness::program::{
+    KINDS, children, differing, eventually, give_key, is_gone, namespace, status_line,
+};
 use harness::{Output, Role, Running, claim};
 use nix::sys::signal::Signal;
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
             .needs(&["busybox"]),
         claim!(whatever_the_umask_was_it_is_open_to_its_users).only(Role::Root),
         claim!(a_signal_that_comes_early_is_not_lost),
+        claim!(keys_stay_outside).needs(&["python3"]),
         claim!(one_process_starts_it_and_no_thread).needs(&["strace"]),
         // Under strace, newuidmap has not its set-user-ID bit.
         claim!(each_step_is_told_with_its_call).only(Role::Root).needs(&["strace"]),
@@ -527,24 +530,28 @@ fn no_descriptor_leads_outside(role: Role) {
 }
 
 fn links_of_a_root_file_system_lead_nowhere(role: Role) {
-    let (_folder, root) = rootfs(role);
-    let command = std::path::Path::new(&root).join("command");
-    for fd in 3..20 {
+    let (folder, root) = rootfs(role);
+    // It runs without the libraries that it would not find in there, and does what it is called.
+    let outside = fs::canonicalize("/bin/busybox").unwrap();
+    let command = std::path::Path::new(&root).join("echo");
+    // The lock on a layer is open meanwhile, and lies on the machine's root.
+    let keep = folder.path().join("keep");
+    let keep = ["--keep", keep.to_str().unwrap()];
+    let keep = if role == Role::User || can_idmap() { &keep[..] } else { &[] };
+    for (flags, fd) in
+        [&[][..], keep].into_iter().flat_map(|flags| (3..20).map(move |fd| (flags, fd)))
+    {
         _ = fs::remove_file(&command);
-        let link = format!("/proc/self/fd/{fd}/../../../../../../../usr/bin/env");
+        let link = format!("/proc/self/fd/{fd}/../../../../../../..{}", outside.display());
         std::os::unix::fs::symlink(link, &command).unwrap();
-        let output = role.run(
-            "sh",
-            &[
-                "-c",
-                &format!("exec 9</; exec {PROGRAM} --quiet --rootfs '{root}' /command echo out"),
-            ],
-        );
-        assert_ne!(output.status, 0, "{output:?}");
-        assert_eq!(output.stdout, "", "{output:?}");
+        let script = "exec 9</; exec \"$@\"";
+        let start = ["-c", script, "sh", PROGRAM, "--quiet", "--rootfs", &root];
+        let output = role.run("sh", &[&start[..], flags, &["/echo", "out"]].concat());
+        assert!(matches!(output.status, 126 | 127) && output.stdout.is_empty(), "{output:?}");
         _ = fs::remove_file(&command);
         std::os::unix::fs::symlink(format!("/proc/self/fd/{fd}"), &command).unwrap();
-        let output = run(role, &["--rootfs", &root, "--workdir", "/command"], "pwd");
+        let into = ["--rootfs", &root, "--workdir", "/echo"];
+        let output = run(role, &[&into[..], flags].concat(), "pwd");
         assert_eq!((output.status, output.stdout.as_str()), (125, ""), "{output:?}");
     }
 }
@@ -565,6 +572,24 @@ fn a_kept_layer_leads_nowhere(role: Role) {
         assert_eq!(output.status, 125, "{output:?}");
         assert!(output.stderr.contains("help: chown root"), "{output:?}");
     }
+}
+
+fn keys_stay_outside(role: Role) {
+    let name = format!("ch10-key-{}", std::process::id());
+    // KEYCTL_SEARCH in the keyring of the session.
+    let search = format!(
+        "import ctypes; \
+         print(ctypes.CDLL(None).syscall({}, 10, -3, b'user', b'{name}', 0) > 0)",
+        libc::SYS_keyctl
+    );
+    let is_found = |start: &[&str]| {
+        let words = [start, &["python3", "-c", &search]].concat();
+        let mut command = role.command(words[0]);
+        give_key(&mut command, &name);
+        String::from_utf8(command.args(&words[1..]).output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(is_found(&[]), "True\n");
+    assert_eq!(is_found(&[PROGRAM, "--quiet"]), "False\n");
 }
 
 fn a_pipe_can_be_opened_anew(role: Role) {
