@@ -18,6 +18,7 @@ macro_rules! chapters {
 
 chapters! {
     ch01 "../../chapters/01-uts/tests/exercise.rs",
+    ch02 "../../chapters/02-ipc/tests/exercise.rs",
 }
 
 fn main() -> ExitCode {
