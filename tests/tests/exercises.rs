@@ -19,6 +19,7 @@ macro_rules! chapters {
 chapters! {
     ch01 "../../chapters/01-uts/tests/exercise.rs",
     ch02 "../../chapters/02-ipc/tests/exercise.rs",
+    ch03 "../../chapters/03-pid/tests/exercise.rs",
 }
 
 fn main() -> ExitCode {
