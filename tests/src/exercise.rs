@@ -79,6 +79,12 @@ impl Answer {
         self.role
     }
 
+    /// How a script calls it, but for the arguments.
+    pub fn shell(&self) -> String {
+        let program = self.program.replace('\'', r"'\''");
+        format!("'{program}' {}", self.first.unwrap_or_default())
+    }
+
     /// Runs it to its end.
     pub fn run(&self, args: &[&str]) -> Output {
         self.role.run(&self.program, &self.words(args))

@@ -20,6 +20,7 @@ chapters! {
     ch01 "../../chapters/01-uts/tests/exercise.rs",
     ch02 "../../chapters/02-ipc/tests/exercise.rs",
     ch03 "../../chapters/03-pid/tests/exercise.rs",
+    ch04 "../../chapters/04-mount/tests/exercise.rs",
 }
 
 fn main() -> ExitCode {
