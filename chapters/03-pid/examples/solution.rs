@@ -57,7 +57,7 @@ fn reap_all(command: Pid, status: &mut u8) -> Result<bool> {
 }
 
 /// Sends SIGTERM to everybody inside: -1 means all processes that the caller can see and may send
-/// to, but itself and PID 1. `kill(2)`.
+/// to, but itself and PID 1. For root outside that would be the machine. `kill(2)`.
 fn terminate_all() -> Result<()> {
     match kill(Pid::from_raw(-1), Signal::SIGTERM) {
         // The last one has just ended, and its SIGCHLD is next.
