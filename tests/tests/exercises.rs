@@ -21,6 +21,7 @@ chapters! {
     ch02 "../../chapters/02-ipc/tests/exercise.rs",
     ch03 "../../chapters/03-pid/tests/exercise.rs",
     ch04 "../../chapters/04-mount/tests/exercise.rs",
+    ch05 "../../chapters/05-user/tests/exercise.rs",
 }
 
 fn main() -> ExitCode {
