@@ -22,6 +22,7 @@ chapters! {
     ch03 "../../chapters/03-pid/tests/exercise.rs",
     ch04 "../../chapters/04-mount/tests/exercise.rs",
     ch05 "../../chapters/05-user/tests/exercise.rs",
+    ch06 "../../chapters/06-net/tests/exercise.rs",
 }
 
 fn main() -> ExitCode {
