@@ -95,6 +95,11 @@ impl Answer {
         self.role.start(&self.program, &self.words(args))
     }
 
+    /// The line that runs it, for whoever starts it otherwise: in a subtree of cgroups, say.
+    pub fn line<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        [&[&*self.program], &self.words(args)[..]].concat()
+    }
+
     /// Runs it to its end, which must be a good one. What it has printed.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ chapters! {
     ch04 "../../chapters/04-mount/tests/exercise.rs",
     ch05 "../../chapters/05-user/tests/exercise.rs",
     ch06 "../../chapters/06-net/tests/exercise.rs",
+    ch07 "../../chapters/07-cgroup-hierarchy/tests/exercise.rs",
     ch10 "../../chapters/10-full-container/tests/exercise.rs",
 }
 
