@@ -25,6 +25,7 @@ chapters! {
     ch06 "../../chapters/06-net/tests/exercise.rs",
     ch07 "../../chapters/07-cgroup-hierarchy/tests/exercise.rs",
     ch08 "../../chapters/08-cgroup-memory/tests/exercise.rs",
+    ch09 "../../chapters/09-cgroup-cpu/tests/exercise.rs",
     ch10 "../../chapters/10-full-container/tests/exercise.rs",
 }
 
