@@ -6,7 +6,7 @@
 //! once, or only from some cgroup on (`Mount::root`); and what is mounted later may hide what was
 //! there. A hierarchy of v2 has the controllers that `cgroup.controllers` at its mount point lists.
 //! If no hierarchy has the controller, or no mount shows the cgroup, that is an error, with status
-//! 125 and no line. Do without this chapter's library, which does not think of all of this.
+//! 125 and no line. Take the parser of mounts from chapter 0, and do the rest yourself.
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
