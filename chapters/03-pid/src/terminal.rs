@@ -12,12 +12,12 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{posix_openpt, unlockpt};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, read, setsid, write};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, read, setsid, tcgetpgrp, write};
 
 nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
 nix::ioctl_write_ptr_bad!(tiocswinsz, libc::TIOCSWINSZ, libc::winsize);
@@ -51,13 +51,20 @@ pub struct Terminal {
 
 impl Terminal {
     // ANCHOR: enter
-    /// With a terminal if our stdin and our stdout are one.
+    /// With a terminal if our stdin and our stdout are one, and nobody has put us into the background.
     ///
     /// # Errors
     ///
     /// EMFILE when too many files are open.
     pub fn new() -> Result<Terminal> {
-        let is_wanted = stdin().is_terminal() && stdout().is_terminal();
+        let is_foreground = || tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
+        let mut is_wanted = stdin().is_terminal() && stdout().is_terminal();
+        if is_wanted && !is_foreground() {
+            // Now it is as its owner likes it, a shell that edits a line, and not ours to copy. Whoever
+            // reads from it is stopped until he is in front, and so are we.
+            _ = killpg(getpgrp(), Signal::SIGTTIN);
+            is_wanted = is_foreground();
+        }
         let pair = || UnixStream::pair().refused(|| "socketpair()".into(), &[]);
         Ok(Terminal { sockets: is_wanted.then(pair).transpose()? })
     }
@@ -220,7 +227,9 @@ struct Relay {
     screen: OwnedFd,
     /// Held open, so that the terminal lives when the command has closed it for a while.
     slave: Option<OwnedFd>,
-    resized: SignalFd,
+    /// SIGWINCH, and SIGCONT: who has stopped us has had our terminal meanwhile.
+    changed: SignalFd,
+    raw: Termios,
     before: Termios,
     to_us: Vec<u8>,
     to_them: Vec<u8>,
@@ -230,9 +239,9 @@ impl Relay {
     fn new(master: OwnedFd, slave: OwnedFd) -> Result<Relay> {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))
             .refused(|| "fcntl(F_SETFL)".into(), &[])?;
-        let signals = SigSet::from(Signal::SIGWINCH);
+        let signals = SigSet::from_iter([Signal::SIGWINCH, Signal::SIGCONT]);
         signals.thread_block().refused(|| "sigprocmask()".into(), &[])?;
-        let resized =
+        let changed =
             SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
                 .refused(|| "signalfd()".into(), &[])?;
         // Opened anew: our stdout is also that of others, who do not expect it to refuse.
@@ -250,7 +259,7 @@ impl Relay {
         tcsetattr(stdin(), SetArg::TCSADRAIN, &raw).refused(|| "tcsetattr()".into(), &[])?;
         copy_size(stdin().as_fd().as_raw_fd(), master.as_raw_fd());
         let (to_us, to_them) = (Vec::new(), Vec::new());
-        Ok(Relay { master, screen, slave: Some(slave), resized, before, to_us, to_them })
+        Ok(Relay { master, screen, slave: Some(slave), changed, raw, before, to_us, to_them })
     }
 
     /// In each direction, either more is read or what was read is written.
@@ -263,7 +272,7 @@ impl Relay {
         let shown = if self.to_us.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
         vec![
             PollFd::new(self.master.as_fd(), of_us | of_them),
-            PollFd::new(self.resized.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.changed.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdin, typed),
             PollFd::new(self.screen.as_fd(), shown),
         ]
@@ -275,11 +284,14 @@ impl Relay {
         poll(&mut fds, PollTimeout::ZERO).refused(|| "poll()".into(), &[])?;
         let ready: Vec<_> =
             fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
-        let [master, resized, stdin_is, stdout_is] = ready[..] else { return Ok(true) };
+        let [master, changed, stdin_is, stdout_is] = ready[..] else { return Ok(true) };
         drop(fds);
         let mut bytes = [0; 4096];
-        if resized.contains(PollFlags::POLLIN) {
-            _ = self.resized.read_signal();
+        if changed.contains(PollFlags::POLLIN) {
+            let signal = self.changed.read_signal().ok().flatten();
+            if signal.is_some_and(|info| info.ssi_signo == Signal::SIGCONT as u32) {
+                _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &self.raw);
+            }
             copy_size(0, self.master.as_raw_fd());
         }
         if master.contains(PollFlags::POLLIN)

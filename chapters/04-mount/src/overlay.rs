@@ -1,6 +1,7 @@
 //! A root file system that can be written to and stays as it is: `overlayfs.rst` of the kernel's
 //! documentation.
 
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -32,7 +33,8 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// EWOULDBLOCK when another container has it; and those of `mkdir(2)` and `open(2)`.
+    /// When it holds something else; EWOULDBLOCK when another container has it; and those of `mkdir(2)`
+    /// and `open(2)`.
     pub fn claim(path: &Path) -> Result<Claim> {
         let claim = || {
             made_or_there(mkdir(path, Mode::from_bits_truncate(0o700)))
@@ -40,12 +42,16 @@ impl Layer {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let folder = open(path, flags, Mode::empty())
                 .refused(|| format!("open({path:?}, O_DIRECTORY)"), KEEP)?;
+            let refuse =
+                |what: &str| Err(Refusal::ours(what.into()).with_help(NAME_A_NEW_ONE).into());
+            let mut names = fs::read_dir(path).refused(|| format!("opendir({path:?})"), KEEP)?;
+            if names.next().is_some() && !path.join("upper").is_dir() {
+                return refuse("it is neither empty nor a layer");
+            }
             // What the container's root writes there as root may have a set-user-ID bit.
             let stat = fstat(&folder).refused(|| format!("fstat({path:?})"), &[])?;
             if geteuid().is_root() && (stat.st_uid != 0 || stat.st_mode & 0o077 != 0) {
-                return Err(Refusal::ours(format!("{} is open to others", path.display()))
-                    .with_help(format!("chown root {0} && chmod 700 {0}", path.display()))
-                    .into());
+                return refuse("it is open to others than root");
             }
             // SAFETY: the descriptor is open.
             let answer = unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
@@ -166,6 +172,8 @@ fn folder_at(parent: &impl AsFd, name: impl AsRef<Path>) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(parent, name, flags, Mode::empty()).refused(|| format!("openat({name:?})"), KEEP)
 }
+
+const NAME_A_NEW_ONE: &str = "name a folder that is not there yet";
 
 const KEEP: Help = &[
     (Errno::EWOULDBLOCK, "another container keeps its layer there, and has not ended"),

@@ -32,5 +32,8 @@ pub fn in_words(bytes: u64) -> impl Display {
 /// In words, for the command line.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "it is a number of seconds, as in 0.5")?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    match (0.0..=86400.0).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err("it is at least 0, and at most the seconds of a day".into()),
+    }
 }

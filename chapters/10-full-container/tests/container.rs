@@ -568,10 +568,17 @@ fn a_kept_layer_leads_nowhere(role: Role) {
     assert_eq!(fs::metadata(victim).unwrap().mode() & 0o7777, 0o700);
     // Root's may not be open to others.
     if role == Role::Root {
-        let output = run(role, &["--keep", folder.path().to_str().unwrap()], "true");
+        let open = folder.path().join("open");
+        fs::create_dir(&open).unwrap();
+        let output = run(role, &["--keep", open.to_str().unwrap()], "true");
         assert_eq!(output.status, 125, "{output:?}");
-        assert!(output.stderr.contains("help: chown root"), "{output:?}");
+        assert!(output.stderr.contains("open to others than root"), "{output:?}");
     }
+    // What is not a layer does not become one.
+    let output = run(role, &["--keep", "/etc"], "true");
+    assert_eq!(output.status, 125, "{output:?}");
+    let help = "it is neither empty nor a layer\n  help: name a folder that is not there yet";
+    assert!(output.stderr.contains(help), "{output:?}");
 }
 
 fn keys_stay_outside(role: Role) {

@@ -2,6 +2,8 @@
 
 use harness::terminal::Terminal;
 use harness::{Claim, Role, claim};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::PROGRAM;
 
@@ -13,6 +15,8 @@ pub fn claims() -> Vec<Claim> {
         claim!(the_outer_terminal_is_as_it_was),
         claim!(without_a_terminal_it_has_a_session_alone),
         claim!(ctrl_c_reaches_a_script_in_a_pipe),
+        claim!(from_the_background_it_comes_as_it_should),
+        claim!(it_is_raw_again_after_a_stop),
     ]
 }
 
@@ -90,4 +94,38 @@ fn ctrl_c_reaches_a_script_in_a_pipe(role: Role) {
     let started = std::time::Instant::now();
     assert!(!terminal.run("").contains("after"));
     assert!(started.elapsed() < std::time::Duration::from_secs(10));
+}
+
+/// A shell that edits its line has the terminal in a state that no other program wants.
+fn from_the_background_it_comes_as_it_should(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal.press(&format!(
+        "stty -icanon -echo; {PROGRAM} --quiet --env PS1='%> ' -- sh & \
+         sleep 0.5; stty icanon echo; fg\n"
+    ));
+    terminal.read_until("\n%> ");
+    terminal.press("stty -a | tr ' ;' '\\n' | grep -e icanon -e '^.\\?echo$'\n");
+    let shown = terminal.read_until("\n%> ");
+    assert!(shown.contains("\nicanon\necho"), "{shown}");
+}
+
+fn it_is_raw_again_after_a_stop(role: Role) {
+    let mut terminal = Terminal::open(role);
+    terminal
+        .press(&format!("sh -c 'echo pid $$.; exec {PROGRAM} --quiet --env PS1=\"%> \" -- sh'\n"));
+    let shown = terminal.read_until("\n%> ");
+    let pid = shown.rsplit_once("\npid ").unwrap().1.split('.').next().unwrap();
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGSTOP).unwrap();
+    // Each time with the command.
+    terminal.read_until("Stopped");
+    terminal.read_until("-- sh\"\n");
+    terminal.press("stty sane; fg\n");
+    terminal.read_until("-- sh\"\n");
+    terminal.press("sleep 60\n");
+    terminal.read_until("sleep 60\n");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.press("\x03");
+    terminal.read_until("%> ");
+    terminal.press("echo =$?=\n");
+    assert!(terminal.read_until("\n%> ").contains("=130="));
 }
