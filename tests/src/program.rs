@@ -187,11 +187,19 @@ fn code(status: ExitStatus) -> i32 {
 
 /// Waits until `condition` holds, or fails with `what` was waited for.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    assert!(becomes(PATIENCE, condition), "waited in vain for: {what}");
+}
+
+/// Waits for so long until `condition` holds. Whether it does.
+pub fn becomes(patience: Duration, condition: impl Fn() -> bool) -> bool {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain for: {what}");
+        if started.elapsed() > patience {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// The namespace of `kind` that process `pid` is in, as its link in /proc reads.

@@ -1,12 +1,11 @@
 //! Checks the exercise of chapter 3.
 
 use std::process::ExitCode;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::Running;
 use harness::exercise::{Answer, Exercise, Mismatch, expect};
-use harness::program::{children, differing, eventually, is_gone, status_line};
+use harness::program::{becomes, children, differing, eventually, is_gone, status_line};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -116,11 +115,7 @@ fn send(pid: u32, signal: Signal) {
 
 /// Waits for what a wrong answer never does.
 fn soon(condition: impl Fn() -> bool) -> bool {
-    let started = Instant::now();
-    while !condition() && started.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(5));
-    }
-    condition()
+    becomes(PATIENCE, condition)
 }
 
 /// As [`expect`], for the status with which a program ends.

@@ -1,13 +1,11 @@
 //! Checks the exercise of chapter 8.
 
 use std::process::ExitCode;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use harness::Output;
 use harness::cgroups::{Subtree, folder_of, v1, v2};
 use harness::exercise::{Answer, Exercise, Mismatch, expect};
-use harness::program::{PATIENCE, is_gone};
+use harness::program::{PATIENCE, becomes, is_gone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -63,7 +61,7 @@ fn check(answer: &Answer) -> Result<(), Mismatch> {
     let output = run(&["sh", "-c", two, log.to_str().expect("we named it")]);
     outcome("ch08-hog 24M & ch08-hog 24M", &output, 0, 48..=64, false)?;
     let left: u32 = output.stdout.trim().parse().expect("a process id");
-    let found = if becomes(|| is_gone(left)) { "it is gone" } else { "it runs" };
+    let found = if becomes(PATIENCE, || is_gone(left)) { "it is gone" } else { "it runs" };
     expect("what the command has left running, at the end", "it is gone", found)
 }
 
@@ -120,16 +118,4 @@ fn outcome(
     let is_right = (peak.start() * MIB..=peak.end() * MIB).contains(&bytes);
     let found = format!("{:.1} MiB", bytes as f64 / MIB as f64);
     expect(&what, &expected, if is_right { &expected } else { &found })
-}
-
-/// Whether something comes about in time.
-fn becomes(condition: impl Fn() -> bool) -> bool {
-    let started = Instant::now();
-    while !condition() {
-        if started.elapsed() > PATIENCE {
-            return false;
-        }
-        sleep(Duration::from_millis(5));
-    }
-    true
 }

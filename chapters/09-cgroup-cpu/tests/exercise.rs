@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use harness::cgroups::{Subtree, folder_of, v1};
 use harness::exercise::{Answer, Exercise, Mismatch, expect};
-use harness::program::{PATIENCE, is_gone};
+use harness::program::{PATIENCE, becomes, is_gone};
 
 fn main() -> ExitCode {
     harness::exercise::main(&EXERCISE)
@@ -43,7 +43,11 @@ fn check(answer: &Answer) -> Result<(), Mismatch> {
     let away = "setsid sleep 60 >/dev/null 2>&1 & echo $!";
     let output = subtree.run(&answer.line(&["1", "sh", "-c", away]));
     let pid = output.stdout.trim().parse();
-    let found = if pid.is_ok_and(is_gone_soon) { "it is gone" } else { "it runs" };
+    let found = if pid.is_ok_and(|pid| becomes(PATIENCE, || is_gone(pid))) {
+        "it is gone"
+    } else {
+        "it runs"
+    };
     expect(&format!("the sleep of `{away}`, at the end"), "it is gone", found)
 }
 
@@ -93,13 +97,4 @@ fn seconds_used(folder: &Path) -> Option<f64> {
     let stat = fs::read_to_string(folder.join("cpu.stat")).ok()?;
     let used = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
     Some(used.parse::<f64>().ok()? / 1e6)
-}
-
-/// Whether a process ends in time.
-fn is_gone_soon(pid: u32) -> bool {
-    let started = Instant::now();
-    while !is_gone(pid) && started.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(5));
-    }
-    is_gone(pid)
 }
