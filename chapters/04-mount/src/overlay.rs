@@ -1,9 +1,9 @@
 //! A root file system that can be written to and stays as it is: `overlayfs.rst` of the kernel's
 //! documentation.
 
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow};
 use ch00_ground::refusal::{Help, Refusal, Refused};
@@ -44,8 +44,9 @@ impl Layer {
                 .refused(|| format!("open({path:?}, O_DIRECTORY)"), KEEP)?;
             let refuse =
                 |what: &str| Err(Refusal::ours(what.into()).with_help(NAME_A_NEW_ONE).into());
-            let mut names = fs::read_dir(path).refused(|| format!("opendir({path:?})"), KEEP)?;
-            if names.next().is_some() && !path.join("upper").is_dir() {
+            let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let entries = entries.refused(|| format!("readdir({path:?})"), KEEP)?;
+            if !entries.is_empty() && !entries.iter().any(|entry| entry.file_name() == "upper") {
                 return refuse("it is neither empty nor a layer");
             }
             // What the container's root writes there as root may have a set-user-ID bit.
