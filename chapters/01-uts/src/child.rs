@@ -333,6 +333,11 @@ impl Child {
         self.is_forwarded = |_| true;
     }
 
+    /// Whether it has become another program, as far as we have heard.
+    pub fn has_begun(&self) -> bool {
+        !self.report_is_open
+    }
+
     /// Whether somebody wants it to end: SIGTERM or SIGHUP was forwarded.
     pub fn was_asked_to_end(&self) -> bool {
         self.asked_to_end

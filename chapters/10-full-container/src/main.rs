@@ -321,6 +321,11 @@ fn lay_cable(args: &Args, child: &Child) -> Result<Cable> {
 fn wait(args: &Args, terminal: Terminal, mut child: Child, group: Option<&Group>) -> Result<u8> {
     // The wrong order, to show what comes of it.
     if let (Some(time), Some(group)) = (args.late, group) {
+        while !child.has_begun() {
+            if let Some(status) = child.wait_beside(&[], None::<u8>.into())? {
+                return Ok(status);
+            }
+        }
         if let Some(status) = child.wait_beside(&[], time.try_into()?)? {
             return Ok(status);
         }
