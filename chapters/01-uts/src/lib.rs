@@ -12,3 +12,4 @@ mod terminal;
 pub use child::{Child, FORWARDED, is_forwarded, reap, spawn, spawn_into};
 pub use exec::{exec, exec_with};
 pub use hostname::{hostname, set_hostname};
+pub use terminal::is_foreground;

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
 use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 
-/// Whether the caller's process group has the terminal.
+/// Whether stdin is a terminal, and the caller's process group has it.
 pub fn is_foreground() -> bool {
     stdin().is_terminal() && tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }

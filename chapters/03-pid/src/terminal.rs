@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ch00_ground::refusal::Refused;
-use ch01_uts::Child;
+use ch01_uts::{Child, is_foreground};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +17,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, read, setsid, tcgetpgrp, write};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, read, setsid, write};
 
 nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
 nix::ioctl_write_ptr_bad!(tiocswinsz, libc::TIOCSWINSZ, libc::winsize);
@@ -57,7 +57,6 @@ impl Terminal {
     ///
     /// EMFILE when too many files are open.
     pub fn new() -> Result<Terminal> {
-        let is_foreground = || tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
         let mut is_wanted = stdin().is_terminal() && stdout().is_terminal();
         if is_wanted && !is_foreground() {
             // Now it is as its owner likes it, a shell that edits a line, and not ours to copy. Whoever
