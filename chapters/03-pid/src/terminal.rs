@@ -191,7 +191,11 @@ impl Line {
     }
 
     /// Prints what is left of what was said, if our terminal takes it.
-    fn drain(self) -> Result<()> {
+    fn drain(mut self) -> Result<()> {
+        if matches!(self, Line::Coming(_)) {
+            // A short command can be through before we have looked once.
+            self = self.carry()?;
+        }
         let Line::Open(mut relay) = self else { return Ok(()) };
         relay.slave = None;
         loop {
@@ -352,9 +356,12 @@ fn receive(socket: &UnixStream) -> Result<Option<[Option<OwnedFd>; 2]>> {
     let mut byte = [0];
     let mut bytes = [IoSliceMut::new(&mut byte)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags) {
-        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-        answer => answer.refused(|| "recvmsg()".into(), &[])?,
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            answer => break answer.refused(|| "recvmsg()".into(), &[])?,
+        }
     };
     let mut received = [None, None];
     for rights in message.cmsgs().refused(|| "recvmsg()".into(), &[])? {

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 fn main() -> ExitCode {
     let claims = vec![
         claim!(with_a_terminal_of_its_own_a_shell_has_jobs).needs(&["userns"]),
+        claim!(what_a_short_command_says_is_shown).needs(&["userns", "strace"]),
         claim!(without_one_it_has_a_session_alone).needs(&["userns"]),
         claim!(three_namespaces_are_new),
         claim!(one_process_has_two_numbers),
@@ -304,6 +305,16 @@ fn with_a_terminal_of_its_own_a_shell_has_jobs(role: Role) {
     assert!(terminal.run("kill -9 %1; sleep 0.2; jobs; echo $-").contains('m'));
     assert_eq!(terminal.run("exit"), "");
     assert_eq!(terminal.run("tty"), outer);
+}
+
+fn what_a_short_command_says_is_shown(role: Role) {
+    // When its parent first looks, it is gone.
+    let late = "strace -qqo /dev/null -e inject=poll,ppoll:delay_enter=500000";
+    let mut terminal = Terminal::open(role);
+    assert_eq!(
+        terminal.run(&format!("{late} ch03-pid --quiet --init --terminal echo said")),
+        "said\n"
+    );
 }
 
 fn without_one_it_has_a_session_alone(role: Role) {
