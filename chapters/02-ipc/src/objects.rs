@@ -144,7 +144,6 @@ impl Object {
 
 const HELP: Help = &[
     (Errno::EEXIST, "it is there already; `ch02-objects remove` removes it"),
-    (Errno::ENOENT, "it is not in this IPC namespace; `ch02-objects make` makes it"),
     (Errno::EACCES, "another user made it: ask as that user, or as root"),
     (Errno::EPERM, "another user made it: ask as that user, or as root"),
 ];

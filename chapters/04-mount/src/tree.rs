@@ -228,7 +228,7 @@ const BIND: Help = &[
 ];
 const SETATTR: Help =
     &[(Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides mount_setattr")];
-const ATTACH: Help = &[(Errno::ENOTDIR, "a folder is mounted on a folder, and a file on a file")];
+const ATTACH: Help = &[(Errno::EINVAL, "a folder is mounted on a folder, and a file on a file")];
 const FOLDER: Help = &[
     (Errno::ENOENT, "there is no such folder; `scripts/rootfs FOLDER` makes a small one"),
     (Errno::ENOTDIR, "a root file system is a folder here, not an image or an archive of one"),

@@ -160,7 +160,7 @@ impl Maps {
     /// # Errors
     ///
     /// EPERM when the namespace has its map already, or when an id outside is not the caller's to
-    /// give; EINVAL for more than 340 ranges or an id that the caller's own namespace lacks.
+    /// give, or not in the caller's own namespace; EINVAL for more than 340 ranges.
     pub fn write(&self, pid: Pid) -> Result<()> {
         match self.way {
             Way::Helpers => {
@@ -336,13 +336,10 @@ fn run(program: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
     .context("cannot map the ids")
 }
 
-const WRITE: Help = &[
-    (
-        Errno::EPERM,
-        "an ordinary user may map his own id, and his own group after giving up setgroups",
-    ),
-    (Errno::EINVAL, "an id outside does not exist in this user namespace; see /proc/self/uid_map"),
-];
+const WRITE: Help = &[(
+    Errno::EPERM,
+    "an ordinary user may map his own id, and root those that this user namespace has: /proc/self/uid_map",
+)];
 const ROOT: Help = &[(Errno::EINVAL, "the maps must have an id 0 inside")];
 const HELPERS: Help = &[(
     Errno::ENOENT,

@@ -96,7 +96,7 @@ pub fn leave_keyring() -> Result<()> {
     let nameless = std::ptr::null::<libc::c_char>();
     // SAFETY: null stands for no name.
     let answer = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, nameless) };
-    Errno::result(answer).map(drop).refused(|| "keyctl(JOIN_SESSION_KEYRING)".into(), KEYS)
+    Errno::result(answer).map(drop).refused(|| "keyctl(JOIN_SESSION_KEYRING)".into(), &[])
 }
 
 /// Gives the pipes among stdin, stdout and stderr to this user and group: `/dev/stdout` opens the
@@ -203,8 +203,6 @@ fn text_of(path: &str) -> Result<String> {
 }
 
 const CAPS: Help = &[(Errno::EPERM, "it takes CAP_SETPCAP, which root of a user namespace has")];
-const KEYS: Help =
-    &[(Errno::EDQUOT, "you have as many keys as you may: sudo sysctl kernel.keys.maxkeys=2000")];
 const USER: Help = &[(
     Errno::EINVAL,
     "there is no such id in this user namespace; `cat /proc/self/uid_map` shows which there are",

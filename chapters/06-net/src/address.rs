@@ -91,7 +91,6 @@ impl Netlink {
 
 const HELP: Help = &[
     TAKES_CAPABILITY,
-    (Errno::EEXIST, "it is there already; `ip address` and `ip route` list what there is"),
     (
         Errno::ENETUNREACH,
         "a gateway must be in a network that is reached without one: that of an interface which is up",
