@@ -10,7 +10,7 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 use crate::rendered::Pages;
-use crate::{rendered, sources};
+use crate::{atlas, rendered, sources};
 
 /// Something that is wrong with the book.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,7 @@ pub fn check(book: &Path, rendered: &Path) -> Result<Vec<Finding>> {
         sources::unused(&book)?,
         sources::summary(&book)?,
         sources::chapters(&book)?,
+        atlas::atlas(&book)?,
         rendered::directives(&book, &pages)?,
         rendered::code(&book, &pages)?,
         rendered::links(&book, &pages)?,
@@ -70,7 +71,7 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    fn open(book: &Path) -> Result<Book> {
+    pub(crate) fn open(book: &Path) -> Result<Book> {
         let book = absolute(book)?;
         let root = book.parent().context("the book has no folder above it")?.to_owned();
         let loaded = MDBook::load(&book)?;

@@ -1,6 +1,7 @@
 //! Builds the book as plain mdBook does, and checks what plain mdBook lets pass: a missing include
 //! or anchor leaves no more than a hole in the page.
 
+mod atlas;
 mod check;
 mod rendered;
 mod sources;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mdbook_driver::MDBook;
 
+pub use atlas::write_atlas;
 pub use check::{Finding, check};
 
 /// Builds the book that lies in the folder `book`, and returns the folder of the rendered pages.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::atlas;
 use crate::check::{Book, Finding, absolute, files, line_of, read, regex};
 
 /// Every include names a file, and an anchor that begins and ends in it.
@@ -37,7 +38,8 @@ pub(crate) fn unused(book: &Book) -> Result<Vec<Finding>> {
         includes().filter_map(|(file, found)| Some((file, found.anchor.as_ref()?))).collect();
 
     let mut findings = Vec::new();
-    let transcripts = files(&book.chapters, "console")?;
+    let mut transcripts = files(&book.chapters, "console")?;
+    transcripts.retain(|file| !atlas::is_for_it(file));
     for file in files(&book.src, "svg")?.iter().chain(&transcripts) {
         if !used.contains(file) {
             findings.push(book.finding(file, None, "no page includes it"));

@@ -288,3 +288,43 @@ fn an_id_that_is_there_twice() {
         expect(PAGE, "# One\n", &format!("# One\n\n<p id=\"{id}\">x</p>\n"), &[&told]);
     }
 }
+
+/// A book with a page of errnos, and a session that shows the one line of help that there is.
+fn with_an_atlas() -> Shelf {
+    let shelf = Shelf::new();
+    shelf.edit(SUMMARY, "- [One](ch01-one.md)\n", "- [One](ch01-one.md)\n- [Atlas](atlas.md)\n");
+    let help = "// ANCHOR: x\nconst HELP: Help = &[(\n    Errno::EBUSY,\n    \"wait \\\n     a while\",\n)];\n// ANCHOR_END: x\n";
+    shelf.write(CODE, help);
+    shelf.write(
+        SESSION,
+        "ANCHOR: session\n$ ch01-one\nch01-one: cannot: call(): EBUSY: Busy\n  help: wait a while\nANCHOR_END: session\n",
+    );
+    shelf.write("book/src/atlas.md", "# Atlas\n");
+    crate::write_atlas(&shelf.0.path().join("book")).unwrap();
+    shelf
+}
+
+const SESSION: &str = "chapters/01-one/transcripts/errnos.console";
+
+#[test]
+fn an_atlas_without_fault() {
+    let shelf = with_an_atlas();
+    let page = fs::read_to_string(shelf.0.path().join("book/src/atlas.md")).unwrap();
+    let wanted = "# Atlas\n\n## EBUSY\n\n[Chapter 1](ch01-one.md):\n\n```console\n$ ch01-one\nch01-one: cannot: call(): EBUSY: Busy\n  help: wait a while\n```\n";
+    assert_eq!(page, wanted);
+    expect_on(&shelf, &[]);
+}
+
+#[test]
+fn an_atlas_that_is_out_of_date() {
+    let shelf = with_an_atlas();
+    shelf.edit(SESSION, "call()", "another()");
+    expect_on(&shelf, &["book/src/atlas.md: is not what the sessions show"]);
+}
+
+#[test]
+fn a_line_of_help_that_no_session_shows() {
+    let shelf = with_an_atlas();
+    shelf.edit(CODE, "a while", "no more");
+    expect_on(&shelf, &["chapters/01-one/src/a.rs:4: no session shows EBUSY, wait no more"]);
+}

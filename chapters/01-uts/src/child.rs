@@ -148,9 +148,10 @@ unsafe fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd>) -> Result<Option
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     match Errno::result(pid)
         .refused(
-            || match cgroup {
-                None => format!("clone3({})", namespace::flag_names(flags)),
-                Some(_) => format!("clone3({} | CLONE_INTO_CGROUP)", namespace::flag_names(flags)),
+            || match (cgroup, namespace::flag_names(flags)) {
+                (None, names) => format!("clone3({names})"),
+                (Some(_), none) if none.is_empty() => "clone3(CLONE_INTO_CGROUP)".into(),
+                (Some(_), names) => format!("clone3({names} | CLONE_INTO_CGROUP)"),
             },
             if cgroup.is_some() { INTO_CGROUP } else { HELP },
         )
