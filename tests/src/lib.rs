@@ -4,7 +4,7 @@
 //! A claim is tried as root and as an ordinary user, by whoever can be both: root lends its
 //! programs the uid of `nobody`. `REQUIRE`, a list of words, makes a failure of every skip for one of
 //! these reasons: `root`, `user`, `userns`, `tools`, `cargo`, `python3`, `subids`, `idmap`, `cgroups`,
-//! `v1`, `v2`, `cgroup2`, `disk`, `lab`, `examples`; and `all` for all.
+//! `v1`, `v2`, `cgroup2`, `disk`, `lab`, `examples`, `runtimes`; and `all` for all.
 
 pub mod cgroups;
 pub mod exercise;
@@ -193,6 +193,12 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
         "examples" => {
             let has = program::folder().join("examples/ch01-exercise").is_file();
             (!has).then(|| ("examples", "needs `cargo build --workspace --examples`".to_owned()))
+        }
+        // What others start containers with. crun is not for a machine with both versions of cgroups.
+        "runtimes" => {
+            let lacks = ["bwrap", "crun", "podman", "runc"].iter().any(|tool| find(tool).is_none());
+            let can = !lacks && !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists();
+            (!can).then(|| ("runtimes", "needs bwrap, crun, podman and runc, and one version of cgroups".into()))
         }
         // Also in the role of root.
         "nobody" => closed(Role::User),
