@@ -198,7 +198,8 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
         "runtimes" => {
             let lacks = ["bwrap", "crun", "podman", "runc"].iter().any(|tool| find(tool).is_none());
             let can = !lacks && !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists();
-            (!can).then(|| ("runtimes", "needs bwrap, crun, podman and runc, and one version of cgroups".into()))
+            let why = "needs bwrap, crun, podman and runc, and one version of cgroups";
+            (!can).then(|| ("runtimes", why.to_owned()))
         }
         // Also in the role of root.
         "nobody" => closed(Role::User),
