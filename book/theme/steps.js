@@ -1,0 +1,41 @@
+// Lets a reader go through a picture step by step. Each `g.step` of it is one, and says `data-say`. Without this script the
+// picture is there as a whole.
+for (const figure of document.querySelectorAll("figure")) {
+    const steps = [...figure.querySelectorAll("svg.picture g.step")];
+    if (steps.length === 0) continue;
+
+    const control = document.createElement("div");
+    control.className = "steps";
+    control.setAttribute("role", "group");
+    control.setAttribute("aria-label", "Step through the picture");
+    const say = document.createElement("output");
+    // -1 is the whole picture.
+    let at = -1;
+    const show = (wanted) => {
+        at = (wanted + 1 + steps.length + 1) % (steps.length + 1) - 1;
+        figure.classList.toggle("stepping", at >= 0);
+        steps.forEach((step, number) => step.classList.toggle("now", number === at));
+        say.textContent = at < 0 ? `${steps.length} steps` : steps[at].dataset.say;
+    };
+    const button = (name, text, by) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = text;
+        button.setAttribute("aria-label", name);
+        button.addEventListener("click", () => show(at + by));
+        control.append(button);
+    };
+    button("Step back", "◀", -1);
+    button("Next step", "▶", 1);
+    control.append(say);
+    control.addEventListener("keydown", (event) => {
+        const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+        if (by === undefined) return;
+        show(at + by);
+        // Or the page would be turned.
+        event.stopPropagation();
+        event.preventDefault();
+    });
+    show(-1);
+    figure.querySelector("svg.picture").after(control);
+}
