@@ -1,5 +1,23 @@
-// Lets a reader go through a picture step by step. Each `g.step` of it is one, and says `data-say`. Without this script the
-// picture is there as a whole.
+// What is better with a script, and can be done without.
+
+// The keyboard reaches what is wider than its box; and a screen reader is told what mdBook's bar and its switch are.
+for (const box of document.querySelectorAll("main pre > code, main .table-wrapper")) box.tabIndex = 0;
+document.getElementById("mdbook-menu-bar")?.setAttribute("role", "banner");
+const toggle = document.getElementById("mdbook-sidebar-toggle");
+if (toggle) {
+    const press = () => document.getElementById("mdbook-sidebar-toggle-anchor").click();
+    toggle.removeAttribute("for");
+    toggle.setAttribute("role", "button");
+    toggle.tabIndex = 0;
+    toggle.addEventListener("click", press);
+    toggle.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        press();
+    });
+}
+
+// A picture step by step: each `g.step` of it is one, and says `data-say`. Without this it is there as a whole.
 for (const figure of document.querySelectorAll("figure")) {
     const steps = [...figure.querySelectorAll("svg.picture g.step")];
     if (steps.length === 0) continue;
