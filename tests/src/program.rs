@@ -1,5 +1,6 @@
 //! Programs started by a test: a chapter's, or any other, in one of the two roles.
 
+use std::env::var_os;
 use std::ffi::CString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,15 +18,18 @@ use crate::{NOBODY, Role};
 /// How long anything may take before it counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a claim may take, all its programs and those of who is before it together.
+/// How long a claim may take, all its programs and those of who is before it together; the lab's
+/// processor may be a program as well.
 const HANGS: Duration = Duration::from_secs(900);
+const HANGS_IN_LAB: Duration = Duration::from_secs(3600);
 
 /// Ends the test program with an error when the answer is not dropped in time: for whoever waits
 /// for something that does not come, and has set no limit. Says what its processes wait for.
 pub fn watch(claim: String) -> Sender<()> {
     let (watched, end) = channel();
+    let hangs = if var_os("LAB").is_some() { HANGS_IN_LAB } else { HANGS };
     std::thread::spawn(move || {
-        if end.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+        if end.recv_timeout(hangs) == Err(RecvTimeoutError::Timeout) {
             eprintln!("{claim}: it hangs");
             tell_state(std::process::id(), 0);
             std::process::exit(101);

@@ -174,7 +174,7 @@ fn find(file: &str, name: &str) -> Result<Entry> {
         Some(id) => Ok(Entry { id, ..Entry::default() }),
         None => bail!(
             Refusal::ours(format!("there is no {name} in {file} of the container"))
-                .with_help("give a number instead")
+                .with_help("give a number instead, from 0 to 4294967294")
         ),
     }
 }

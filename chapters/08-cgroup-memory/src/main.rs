@@ -22,13 +22,13 @@ use nix::sched::CloneFlags;
 #[command(version)]
 struct Args {
     /// How much memory it may have, with k, M, G or T for 1024, its square, and so on.
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64M")]
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "64M", allow_negative_numbers = true)]
     memory: u64,
     /// How much memory and swap together. [default: as --memory, so no swap]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     memory_swap: Option<u64>,
     /// Beyond how much it is slowed down, and not killed (v2).
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     memory_high: Option<u64>,
     /// Kill all of it when one of it is to be killed (v2).
     #[arg(long)]

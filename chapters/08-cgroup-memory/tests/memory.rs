@@ -339,7 +339,7 @@ fn a_size_that_is_none_is_refused(role: Role) {
         ("", "a size is a number and k, M, G or T, as in 64M"),
         ("0", "it must be more than nothing"),
     ] {
-        let output = role.run(PROGRAM, &[&format!("--memory={size}"), "echo", "ran"]);
+        let output = role.run(PROGRAM, &["--memory", size, "echo", "ran"]);
         let error = format!("error: invalid value '{size}' for '--memory <SIZE>': {why}\n");
         assert!(output.stderr.starts_with(&error) || size.is_empty(), "{output:?}");
         assert_eq!((output.status, output.stdout.as_str()), (2, ""), "{output:?}");

@@ -31,7 +31,7 @@ struct Args {
     #[arg(long, value_name = "WEIGHT", value_parser = weight)]
     cpu_weight: Option<u64>,
     /// At most so many processes at a time, threads counted as well.
-    #[arg(long, value_name = "NUMBER", value_parser = count)]
+    #[arg(long, value_name = "NUMBER", value_parser = count, allow_negative_numbers = true)]
     pids_limit: Option<u64>,
     /// At most so many bytes a second from a disk.
     #[arg(long, value_name = "DEVICE:SIZE")]

@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "IP")]
     pub gateway: Option<Ipv4Addr>,
     /// How much memory it may have, with k, M, G or T for 1024, its square, and so on.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     pub memory: Option<u64>,
     /// How much processor time at most, in processors.
     #[arg(long, value_name = "NUMBER", value_parser = cpus)]
@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "WEIGHT", value_parser = weight)]
     pub cpu_weight: Option<u64>,
     /// How many processes it may have at a time. [default: 2048]
-    #[arg(long, value_name = "COUNT", value_parser = count)]
+    #[arg(long, value_name = "COUNT", value_parser = count, allow_negative_numbers = true)]
     pub pids_limit: Option<u64>,
     /// A variable of its environment; without a value, with that which it has here.
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = OsStringValueParser::new().try_map(variable))]

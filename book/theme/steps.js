@@ -1,20 +1,23 @@
 // What is better with a script, and can be done without.
 
-// The keyboard reaches what is wider than its box; and a screen reader is told what mdBook's bar and its switch are.
+// The keyboard reaches what is wider than its box. mdBook's bar is told to be one, and the switch for its sidebar, a label,
+// becomes a button.
 for (const box of document.querySelectorAll("main pre > code, main .table-wrapper")) box.tabIndex = 0;
 document.getElementById("mdbook-menu-bar")?.setAttribute("role", "banner");
-const toggle = document.getElementById("mdbook-sidebar-toggle");
-if (toggle) {
-    const press = () => document.getElementById("mdbook-sidebar-toggle-anchor").click();
-    toggle.removeAttribute("for");
-    toggle.setAttribute("role", "button");
-    toggle.tabIndex = 0;
-    toggle.addEventListener("click", press);
-    toggle.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        press();
+const label = document.getElementById("mdbook-sidebar-toggle");
+if (label) {
+    const button = document.createElement("button");
+    button.className = label.className;
+    button.title = label.title;
+    button.append(...label.childNodes);
+    const tell = () => button.setAttribute("aria-expanded", document.getElementById("mdbook-sidebar-toggle-anchor").checked);
+    button.addEventListener("click", () => {
+        label.click();
+        tell();
     });
+    tell();
+    label.style.display = "none";
+    label.after(button);
 }
 
 // A picture step by step: each `g.step` of it is one, and says `data-say`. Without this it is there as a whole.
