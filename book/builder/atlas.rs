@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::check::{Book, Finding, files, line_of, read, regex};
-
-/// What no kernel says that we have.
-const UNSEEN: &str = "this kernel has no veth";
+use crate::check::{Book, Finding, files, read, regex};
 
 /// The sessions that are made for it, and are on no other page.
 pub(crate) fn is_for_it(transcript: &Path) -> bool {
@@ -20,9 +17,11 @@ pub(crate) fn is_for_it(transcript: &Path) -> bool {
 /// A command of a session, to which the kernel said no, and the program what helps.
 struct Entry {
     /// Of the session.
-    chapter: String,
+    transcript: PathBuf,
     /// By whom, and where, if not by an ordinary user and everywhere.
     place: String,
+    /// As far as its parenthesis.
+    call: String,
     errno: String,
     help: String,
     /// With the command.
@@ -31,33 +30,54 @@ struct Entry {
 
 /// Every line of help is shown by a session, and the page has them all.
 pub(crate) fn atlas(book: &Book) -> Result<Vec<Finding>> {
-    let page = page(book);
-    if !page.is_file() {
-        return Ok(Vec::new());
-    }
     let entries = entries(book)?;
     let mut findings = Vec::new();
-    let pair = regex(r#"\(\s*Errno::(\w+),\s*"((?:[^"\\]|\\(?s:.))*)",?\s*\)"#);
-    let continued = regex(r"\\\n\s*");
-    for file in files(&book.chapters, "rs")? {
-        // One line of help may be on several of the source.
-        let source = read(&file)?;
-        for found in pair.captures_iter(&source).filter(|found| !found[2].contains(UNSEEN)) {
-            // Two names of one number.
-            let errno = found[1].replace("EWOULDBLOCK", "EAGAIN");
-            let help = continued.replace_all(&found[2], "").replace("\\\"", "\"");
-            if !entries.iter().any(|entry| entry.errno == errno && entry.help == help) {
-                let what = format!("no session shows {errno}, {help}");
-                let start = found[2].lines().next().unwrap_or_default();
-                findings.push(book.finding(&file, line_of(&source, start), what));
-            }
+    for (file, line, errno, help) in helps(book)? {
+        if !entries.iter().any(|entry| entry.errno == errno && entry.help == help) {
+            findings.push(book.finding(&file, line, format!("no session shows {errno}, {help}")));
         }
     }
-    if read(&page)? != text(&page, &entries)? {
+    let page = page(book);
+    if page.is_file() && read(&page)? != text(&page, &entries)? {
         let what = "is not what the sessions show; `BLESS=1 cargo run -p book` writes it anew";
         findings.push(book.finding(&page, None, what));
     }
+    for file in files(&book.chapters, "console")?.iter().filter(|file| is_for_it(file)) {
+        for command in commands(&read(file)?) {
+            let is_shown = entries.iter().any(|entry| entry.shown == command);
+            if !is_shown || !page.is_file() {
+                let line = command.lines().next().unwrap_or_default();
+                findings.push(book.finding(file, None, format!("is on no page: {line}")));
+            }
+        }
+    }
     Ok(findings)
+}
+
+/// The pairs of an errno and what helps, wherever the chapters have one.
+fn helps(book: &Book) -> Result<Vec<(PathBuf, Option<usize>, String, String)>> {
+    let text = r#""((?:[^"\\]|\\(?s:.))*)""#;
+    let pair = regex(&format!(r"\(\s*Errno::(\w+),\s*(?:{text}|([A-Z_]+)),?\s*\)"));
+    // One line of help may be on several of the source.
+    let continued = regex(r"\\\n\s*");
+    let mut helps = Vec::new();
+    for file in files(&book.chapters, "rs")? {
+        let source = read(&file)?;
+        for found in pair.captures_iter(&source) {
+            let written = match found.get(3).map(|name| name.as_str()) {
+                None => found[2].to_owned(),
+                Some(name) => {
+                    let constant = regex(&format!(r"const {name}: &str =\s*{text}"));
+                    let text = constant.captures(&source).map(|found| found[1].to_owned());
+                    text.unwrap_or_else(|| format!("{name}, which is of another file"))
+                }
+            };
+            let line = source[..found.get_match().start()].matches('\n').count() + 1;
+            let help = continued.replace_all(&written, "").replace("\\\"", "\"");
+            helps.push((file.clone(), Some(line), found[1].to_owned(), help));
+        }
+    }
+    Ok(helps)
 }
 
 /// Writes the page anew, but for its beginning.
@@ -81,8 +101,13 @@ fn text(page: &Path, entries: &[Entry]) -> Result<String> {
     let mut text = now.split("\n## ").next().unwrap_or_default().to_owned();
     let mut errnos: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
     for entry in entries {
+        let chapter =
+            entry.transcript.iter().rev().nth(2).unwrap_or_default().display().to_string();
         let by_place = errnos.entry(&entry.errno).or_default();
-        by_place.entry((&entry.chapter, &entry.place)).or_default().push(&*entry.shown);
+        let shown = by_place.entry((chapter, &entry.place)).or_default();
+        if !shown.contains(&&*entry.shown) {
+            shown.push(&*entry.shown);
+        }
     }
     for (errno, places) in errnos {
         write!(text, "\n## {errno}\n")?;
@@ -98,25 +123,14 @@ fn text(page: &Path, entries: &[Entry]) -> Result<String> {
     Ok(text)
 }
 
-/// What the sessions show, each help once.
+/// What the sessions show, each help of a call once.
 fn entries(book: &Book) -> Result<Vec<Entry>> {
-    let error = regex(r"^ch\d\d-[\w-]+: .*: (E[A-Z0-9]+): ");
+    let error = regex(r"^ch\d\d-[\w-]+: (?:.*: )?(.+?)(?:\(.*)?: (E[A-Z0-9]+): ");
     let mut entries: Vec<Entry> = Vec::new();
     for file in files(&book.chapters, "console")? {
         let text = read(&file)?;
-        let chapter = file.strip_prefix(&book.chapters)?.iter().next().unwrap_or_default();
         let place = place(&text);
-        let session = text.split("ANCHOR: session\n").nth(1).unwrap_or_default();
-        let session = session.split("ANCHOR_END:").next().unwrap_or_default();
-        for command in session.split_inclusive('\n').fold(Vec::new(), |mut commands, line| {
-            if line.starts_with("$ ") || line.starts_with("# ") {
-                commands.push(String::new());
-            }
-            if let Some(last) = commands.last_mut() {
-                last.push_str(line);
-            }
-            commands
-        }) {
+        for command in commands(&text) {
             let lines: Vec<_> = command.lines().collect();
             for pair in lines.windows(2) {
                 let (Some(found), Some(help)) =
@@ -124,15 +138,14 @@ fn entries(book: &Book) -> Result<Vec<Entry>> {
                 else {
                     continue;
                 };
-                let errno = found[1].to_owned();
-                if !entries.iter().any(|known| known.errno == errno && known.help == help) {
-                    entries.push(Entry {
-                        chapter: chapter.display().to_string(),
-                        place: place.clone(),
-                        errno,
-                        help: help.to_owned(),
-                        shown: command.clone(),
-                    });
+                let [call, errno] = [1, 2].map(|group| found[group].to_owned());
+                let is_known = |known: &Entry| {
+                    (&*known.call, &*known.errno, &*known.help) == (&*call, &*errno, help)
+                };
+                if !entries.iter().any(is_known) {
+                    let (transcript, place) = (file.clone(), place.clone());
+                    let (help, shown) = (help.to_owned(), command.clone());
+                    entries.push(Entry { transcript, place, call, errno, help, shown });
                 }
             }
         }
@@ -140,10 +153,25 @@ fn entries(book: &Book) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// The commands of a session, each with what it printed.
+fn commands(transcript: &str) -> Vec<String> {
+    let session = transcript.split("ANCHOR: session\n").nth(1).unwrap_or_default();
+    let session = session.split("ANCHOR_END:").next().unwrap_or_default();
+    let mut commands: Vec<String> = Vec::new();
+    for line in session.split_inclusive('\n') {
+        match commands.last_mut() {
+            Some(last) if !line.starts_with("$ ") && !line.starts_with("# ") => last.push_str(line),
+            _ => commands.push(line.to_owned()),
+        }
+    }
+    commands
+}
+
 /// By whom and where a session is, from its head.
-fn place(text: &str) -> String {
-    let head = text.split("ANCHOR:").next().unwrap_or_default();
-    let words: Vec<_> = head.split_whitespace().collect();
+fn place(transcript: &str) -> String {
+    let head = transcript.split("ANCHOR:").next().unwrap_or_default();
+    let says = |line: &&str| line.starts_with("as: ") || line.starts_with("needs: ");
+    let words: Vec<_> = head.lines().filter(says).flat_map(str::split_whitespace).collect();
     let mut place = String::new();
     for (word, said) in [("root", ", as root"), ("v1", ", on cgroup v1"), ("v2", ", on cgroup v2")]
     {

@@ -326,5 +326,22 @@ fn an_atlas_that_is_out_of_date() {
 fn a_line_of_help_that_no_session_shows() {
     let shelf = with_an_atlas();
     shelf.edit(CODE, "a while", "no more");
-    expect_on(&shelf, &["chapters/01-one/src/a.rs:4: no session shows EBUSY, wait no more"]);
+    expect_on(&shelf, &["chapters/01-one/src/a.rs:2: no session shows EBUSY, wait no more"]);
+}
+
+#[test]
+fn a_line_of_help_that_has_a_name() {
+    let shelf = with_an_atlas();
+    let named = "// ANCHOR: x\nconst WAIT: &str = \"wait a while\";\nconst HELP: Help = &[(Errno::EBUSY, WAIT)];\n// ANCHOR_END: x\n";
+    shelf.write(CODE, named);
+    expect_on(&shelf, &[]);
+    shelf.edit(CODE, "const WAIT", "const ELSEWHERE");
+    expect_on(&shelf, &["chapters/01-one/src/a.rs:3: no session shows EBUSY, WAIT, which is of"]);
+}
+
+#[test]
+fn a_command_for_the_atlas_that_is_not_in_it() {
+    let shelf = with_an_atlas();
+    shelf.edit(SESSION, "ANCHOR_END", "$ ch01-one --again\nch01-one: all is well\nANCHOR_END");
+    expect_on(&shelf, &[&format!("{SESSION}: is on no page: $ ch01-one --again")]);
 }

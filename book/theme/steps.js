@@ -1,21 +1,30 @@
 // What is better with a script, and can be done without.
 
-// The keyboard reaches what is wider than its box. mdBook's bar is told to be one, and the switch for its sidebar, a label,
-// becomes a button.
-for (const box of document.querySelectorAll("main pre > code, main .table-wrapper")) box.tabIndex = 0;
+// The keyboard reaches, and scrolls, what is wider than its box.
+for (const box of document.querySelectorAll("main pre > code, main .table-wrapper")) {
+    const isWide = () => box.scrollWidth > box.clientWidth;
+    new ResizeObserver(() => (isWide() ? (box.tabIndex = 0) : box.removeAttribute("tabindex"))).observe(box);
+    box.addEventListener("keydown", (event) => {
+        // Or the page would be turned.
+        if (isWide() && /^Arrow(Left|Right)$/.test(event.key)) event.stopPropagation();
+    });
+}
+
+// mdBook's bar is told to be one; and the switch for its sidebar, a label, becomes a button.
 document.getElementById("mdbook-menu-bar")?.setAttribute("role", "banner");
 const label = document.getElementById("mdbook-sidebar-toggle");
 if (label) {
     const button = document.createElement("button");
     button.className = label.className;
-    button.title = label.title;
     button.append(...label.childNodes);
-    const tell = () => button.setAttribute("aria-expanded", document.getElementById("mdbook-sidebar-toggle-anchor").checked);
-    button.addEventListener("click", () => {
-        label.click();
-        tell();
-    });
+    const tell = () => {
+        for (const name of ["title", "aria-label", "aria-controls", "aria-expanded"]) {
+            button.setAttribute(name, label.getAttribute(name));
+        }
+    };
     tell();
+    new MutationObserver(tell).observe(label, { attributes: true });
+    button.addEventListener("click", () => label.click());
     label.style.display = "none";
     label.after(button);
 }
@@ -51,7 +60,7 @@ for (const figure of document.querySelectorAll("figure")) {
     control.append(say);
     control.addEventListener("keydown", (event) => {
         const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (by === undefined) return;
+        if (by === undefined || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
         show(at + by);
         // Or the page would be turned.
         event.stopPropagation();

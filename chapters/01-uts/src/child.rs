@@ -177,7 +177,7 @@ const INTO_CGROUP: Help = &[
         Errno::EOPNOTSUPP,
         "the cgroup above has become threaded; cat cgroup.type shows it (chapter 7)",
     ),
-    (Errno::EPERM, namespace::TAKES_CAPABILITY.1),
+    namespace::TAKES_CAPABILITY,
 ];
 
 const HELP: Help = &[

@@ -177,7 +177,7 @@ fn folder_at(parent: &impl AsFd, name: impl AsRef<Path>) -> Result<OwnedFd> {
 const NAME_A_NEW_ONE: &str = "name a folder that is not there yet";
 
 const KEEP: Help = &[
-    (Errno::EWOULDBLOCK, "another container keeps its layer there, and has not ended"),
+    (Errno::EAGAIN, "another container keeps its layer there, and has not ended"),
     (Errno::EACCES, "the folder that keeps the layer must be yours"),
     (
         Errno::EROFS,
