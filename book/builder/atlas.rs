@@ -28,13 +28,22 @@ struct Entry {
     shown: String,
 }
 
+/// A line of help for an errno, in the source.
+struct Help {
+    file: PathBuf,
+    line: usize,
+    errno: String,
+    text: String,
+}
+
 /// Every line of help is shown by a session, and the page has them all.
 pub(crate) fn atlas(book: &Book) -> Result<Vec<Finding>> {
     let entries = entries(book)?;
     let mut findings = Vec::new();
-    for (file, line, errno, help) in helps(book)? {
-        if !entries.iter().any(|entry| entry.errno == errno && entry.help == help) {
-            findings.push(book.finding(&file, line, format!("no session shows {errno}, {help}")));
+    for Help { file, line, errno, text } in helps(book)? {
+        if !entries.iter().any(|entry| entry.errno == errno && entry.help == text) {
+            let what = format!("no session shows {errno}, {text}");
+            findings.push(book.finding(&file, Some(line), what));
         }
     }
     let page = page(book);
@@ -55,9 +64,9 @@ pub(crate) fn atlas(book: &Book) -> Result<Vec<Finding>> {
 }
 
 /// The pairs of an errno and what helps, wherever the chapters have one.
-fn helps(book: &Book) -> Result<Vec<(PathBuf, Option<usize>, String, String)>> {
-    let text = r#""((?:[^"\\]|\\(?s:.))*)""#;
-    let pair = regex(&format!(r"\(\s*Errno::(\w+),\s*(?:{text}|([A-Z_]+)),?\s*\)"));
+fn helps(book: &Book) -> Result<Vec<Help>> {
+    let literal = r#""((?:[^"\\]|\\(?s:.))*)""#;
+    let pair = regex(&format!(r"\(\s*Errno::(\w+),\s*(?:{literal}|([A-Z_]+)),?\s*\)"));
     // One line of help may be on several of the source.
     let continued = regex(r"\\\n\s*");
     let mut helps = Vec::new();
@@ -67,14 +76,14 @@ fn helps(book: &Book) -> Result<Vec<(PathBuf, Option<usize>, String, String)>> {
             let written = match found.get(3).map(|name| name.as_str()) {
                 None => found[2].to_owned(),
                 Some(name) => {
-                    let constant = regex(&format!(r"const {name}: &str =\s*{text}"));
+                    let constant = regex(&format!(r"const {name}: &str =\s*{literal}"));
                     let text = constant.captures(&source).map(|found| found[1].to_owned());
                     text.unwrap_or_else(|| format!("{name}, which is of another file"))
                 }
             };
             let line = source[..found.get_match().start()].matches('\n').count() + 1;
-            let help = continued.replace_all(&written, "").replace("\\\"", "\"");
-            helps.push((file.clone(), Some(line), found[1].to_owned(), help));
+            let text = continued.replace_all(&written, "").replace("\\\"", "\"");
+            helps.push(Help { file: file.clone(), line, errno: found[1].to_owned(), text });
         }
     }
     Ok(helps)
