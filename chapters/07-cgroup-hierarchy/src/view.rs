@@ -11,11 +11,12 @@ mod subsystems;
 mod tree;
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Result;
 use ch00_ground::cgroup::{self, Hierarchy};
-use ch00_ground::refusal::Refusal;
+use ch00_ground::refusal::{Refusal, Refused};
 use ch00_ground::{files, mountinfo};
 
 pub use drawn::Drawn;
@@ -29,11 +30,17 @@ pub use tree::{Branch, find};
 ///
 /// # Errors
 ///
-/// ENOENT when there is no `/proc`.
+/// ENOENT when there is no `/proc`; what `read(2)` answers.
 pub fn mounted() -> Result<Vec<Hierarchy>> {
     let mut hierarchies = cgroup::hierarchies(&mountinfo::read()?)?;
     for hierarchy in hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == 2) {
-        hierarchy.controllers = words(&hierarchy.mounted_at.join("cgroup.controllers"));
+        let path = hierarchy.mounted_at.join("cgroup.controllers");
+        let text = match files::read(&path) {
+            // Another file system is mounted on it.
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            answer => answer.refused(|| format!("read({path:?})"), &[])?,
+        };
+        hierarchy.controllers = text.split_whitespace().map(ToOwned::to_owned).collect();
     }
     Ok(hierarchies)
 }
