@@ -148,11 +148,13 @@ fn of_subordinate_ids_there_is_a_range(role: Role) {
 
 fn an_init_is_pid_1_and_reaps(role: Role) {
     let script = "(sleep 0.1 & echo $! >/tmp/pid); until ! kill -0 $(cat /tmp/pid); do sleep 0.02; done 2>/dev/null; \
-                  ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm";
+                  ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm; cut -d ' ' -f 6 /proc/1/stat";
     // The init, the shell, and of a pipe's two processes the one that lists.
     let output = inside(role, &[], script);
     let lines: Vec<_> = output.lines().collect();
     assert!(["3", "4"].contains(&lines[0]) && lines[1] == "ch10-full-conta", "{output}");
+    // It leads a session of its own: keys that are pressed outside do not reach it.
+    assert_eq!(lines[2], "1", "{output}");
 }
 
 fn who_is_left_dies_with_the_command(role: Role) {
