@@ -34,13 +34,8 @@ pub use tree::{Branch, find};
 pub fn mounted() -> Result<Vec<Hierarchy>> {
     let mut hierarchies = cgroup::hierarchies(&mountinfo::read()?)?;
     for hierarchy in hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == 2) {
-        let path = hierarchy.mounted_at.join("cgroup.controllers");
-        let text = match files::read(&path) {
-            // Another file system is mounted on it.
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            answer => answer.refused(|| format!("read({path:?})"), &[])?,
-        };
-        hierarchy.controllers = text.split_whitespace().map(ToOwned::to_owned).collect();
+        // None where another file system is mounted on it.
+        hierarchy.controllers = read_words(&hierarchy.mounted_at.join("cgroup.controllers"))?;
     }
     Ok(hierarchies)
 }
@@ -76,8 +71,16 @@ pub fn printable(name: impl AsRef<OsStr>) -> String {
     name.as_ref().to_string_lossy().replace(is_odd, "?")
 }
 
-/// The words of a file; none where there is no such file.
+/// The words of a file; none where it cannot be read.
 pub(crate) fn words(path: &Path) -> Vec<String> {
-    let text = files::read(path).unwrap_or_default();
-    text.split_whitespace().map(ToOwned::to_owned).collect()
+    read_words(path).unwrap_or_default()
+}
+
+/// The words of a file; none where there is no such file.
+fn read_words(path: &Path) -> Result<Vec<String>> {
+    let text = match files::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        answer => answer.refused(|| format!("read({path:?})"), &[])?,
+    };
+    Ok(text.split_whitespace().map(ToOwned::to_owned).collect())
 }
