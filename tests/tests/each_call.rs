@@ -186,7 +186,7 @@ impl Runner {
         command.stdout(copy(&stdout)).stderr(copy(&stderr));
         let screen = (self.kind == Kind::AtTerminal).then(|| Screen::of(&mut command));
 
-        // Who was killed a moment ago may be about to close what he held.
+        // Who was killed a moment ago may be about to close what it held.
         if let Some(keep) = self.args.iter().find(|arg| arg.ends_with("/keep")) {
             eventually("the kept layer to be free", || {
                 !Path::new(keep).exists()

@@ -35,7 +35,7 @@ pub fn ranges(path: impl AsRef<Path>, uid: Uid) -> Result<Vec<(u32, u32)>> {
 }
 
 /// The name of a user, and the number of its group. One who is not in the file comes from elsewhere,
-/// by a network for example, and login has left his name in the environment. (The C library would
+/// by a network for example, and login has left their name in the environment. (The C library would
 /// ask for it whatever `/etc/nsswitch.conf` names, and a static program can hardly do that.)
 ///
 /// # Errors

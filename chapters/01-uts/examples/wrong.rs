@@ -44,7 +44,7 @@ fn too_early(command: &[OsString]) -> Result<u8> {
     child.wait()
 }
 
-/// Whoever runs a command for somebody else owes him its status.
+/// Whoever runs a command for somebody else owes them its status.
 fn own_status(command: &[OsString]) -> Result<u8> {
     let child = spawn(CloneFlags::CLONE_NEWUTS, || {
         set_hostname("box")?;

@@ -4,7 +4,7 @@
 //! namespace of that process, and in a new UTS namespace where the host name is `guest`. The host
 //! name of the process stays, and every other namespace of the command is your caller's, whatever
 //! else the process has for itself. Who is not root takes one more from the process: its user
-//! namespace, without which the IPC namespace does not let him in. The command's status is yours.
+//! namespace, without which the IPC namespace does not let them in. The command's status is yours.
 
 use std::env::args_os;
 use std::ffi::OsString;

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 fn run(process: &Target, command: &[OsString]) -> Result<u8> {
     // The third door before the second. Who is not root enters the user namespace of the process
     // with this call, and has in there the capability that the new namespace takes. From a user
-    // namespace of his own, beside that one, he could not join.
+    // namespace of their own, beside that one, they could not join.
     join(process, CloneFlags::CLONE_NEWIPC)?;
     unshare(CloneFlags::CLONE_NEWUTS)?;
     set_hostname("guest")?;

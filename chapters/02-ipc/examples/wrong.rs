@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Who has joined is no copy: what he sets there is set for all who are in. The process has got
+/// Who has joined is no copy: what they set there is set for all who are in. The process has got
 /// another host name.
 fn in_both(process: &Target, command: &[OsString]) -> Result<u8> {
     join(process, CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)?;
@@ -46,7 +46,7 @@ fn both_flags(process: &Target, command: &[OsString]) -> Result<u8> {
 }
 
 /// `setns` moves its caller. A child has the namespaces that its parent had when it was born, and
-/// does not follow. And a user is refused: in a user namespace of his own he has no power over one
+/// does not follow. And a user is refused: in a user namespace of their own they have no power over one
 /// beside it.
 fn too_late(process: &Target, command: &[OsString]) -> Result<u8> {
     rootless::enter(true)?;

@@ -60,7 +60,7 @@ impl Terminal {
         let mut is_wanted = stdin().is_terminal() && stdout().is_terminal();
         if is_wanted && !is_foreground() {
             // Now it is as its owner likes it, a shell that edits a line, and not ours to copy. Whoever
-            // reads from it is stopped until he is in front, and so are we.
+            // reads from it is stopped until it is in front, and so are we.
             _ = killpg(getpgrp(), Signal::SIGTTIN);
             is_wanted = is_foreground();
         }

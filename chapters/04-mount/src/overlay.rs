@@ -132,7 +132,7 @@ impl Root {
         for name in ["proc", "dev", "root", "run", "var"] {
             self.make_folder(name)?;
         }
-        // One that is there is a kept layer's, and whoever was in it may have made it what he liked.
+        // One that is there is a kept layer's, and whoever was in it may have made it anything.
         let open = Mode::from_bits_truncate(0o1777);
         match mkdirat(self, "tmp", open) {
             Err(Errno::EEXIST) => Ok(()),

@@ -1,7 +1,7 @@
 //! One capability for an ordinary user.
 //!
 //! Here the command is user 1000 of a user namespace of its own, not root, and what is executed by
-//! a user has no capabilities: his own do not pass `execve`. Let the command have CAP_SYS_CHROOT
+//! a user has no capabilities: their own do not pass `execve`. Let the command have CAP_SYS_CHROOT
 //! all the same, and its children too, whatever they execute. In `/proc/PID/status` of the command
 //! each of the five sets has this capability and no other, CapInh, CapPrm, CapEff, CapBnd and
 //! CapAmb; and NoNewPrivs is 1. The map and the user stay as they are: `chroot / id -u`, which is

@@ -42,8 +42,8 @@ fn run(body: impl FnOnce() -> Result<Infallible>) -> Result<u8> {
     child.wait()
 }
 
-/// What is enough for root: he gets his bounding set by `execve`. A user gets nothing from there,
-/// and what he had before is gone.
+/// What is enough for root: it gets its bounding set by `execve`. A user gets nothing from there,
+/// and what was there before is gone.
 fn lost_by_exec(command: &[OsString]) -> Result<Infallible> {
     keep_only(&["sys_chroot"])?;
     no_new_privileges()?;

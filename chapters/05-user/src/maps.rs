@@ -83,8 +83,8 @@ const FIRST: u32 = 0x80000;
 impl Maps {
     // ANCHOR: choose
     /// As many ids as are to be had. For root a range that is nobody's, so that root inside is not
-    /// root outside. For anybody else his own id as root, and after it the ids that are set aside
-    /// for him. Where there are none, in another container for example, his own id alone.
+    /// root outside. For anybody else their own id as root, and after it the ids that are set aside
+    /// for that user. Where there are none, in another container for example, only their own id.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl Maps {
 
     // ANCHOR: become_root
     /// Makes the calling process root of its user namespace, after the maps were written: user 0,
-    /// group 0, and no other group. Who had to give up `setgroups` keeps the groups that he has.
+    /// group 0, and no other group. Who had to give up `setgroups` keeps their groups.
     ///
     /// # Errors
     ///
@@ -338,7 +338,7 @@ fn run(program: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
 
 const WRITE: Help = &[(
     Errno::EPERM,
-    "an ordinary user may map his own id, and root those that this user namespace has: /proc/self/uid_map",
+    "an ordinary user may map only their own id, and root those that this user namespace has: /proc/self/uid_map",
 )];
 const ROOT: Help = &[(Errno::EINVAL, "the maps must have an id 0 inside")];
 const HELPERS: Help = &[(

@@ -17,7 +17,7 @@ pub fn mount_sys(root: &Root) -> Result<()> {
 }
 // ANCHOR_END: mount_sys
 
-/// The same for who is in the network namespace of the machine, and so gets no `/sys` of his own:
+/// The same for who is in the network namespace of the machine, and so gets no `/sys` of their own:
 /// that of the machine, read-only.
 ///
 /// # Errors

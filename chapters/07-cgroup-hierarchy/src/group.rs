@@ -116,8 +116,8 @@ impl Group {
     }
 }
 
-/// Whether a group was refused because there is none for this caller here: what he can do without,
-/// he may.
+/// Whether a group was refused because there is none for this caller here: who can do without,
+/// may.
 pub fn is_not_given(error: &Error) -> bool {
     let errno = error.root_cause().downcast_ref::<Errno>();
     matches!(

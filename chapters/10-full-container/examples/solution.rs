@@ -41,7 +41,7 @@ fn run(pid: u32, command: &[OsString]) -> Result<u8> {
         join(&Target::File(format!("/proc/{pid}/ns/mnt").into()), namespace::flags(&[]))?;
         // The machine's root is nobody in there.
         become_user("0:0")?;
-        // And as nobody he had been tied to his parent.
+        // And as nobody it had been tied to its parent.
         gate.tie()?;
         // Who enters a user namespace has all capabilities in it, whatever others in it have.
         keep_only(&USUAL)?;

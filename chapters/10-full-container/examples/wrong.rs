@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// One `setns` for all eight, and then the command. But nobody changes his own PID namespace: this
-/// is where his children would be, and he has none.
+/// One `setns` for all eight, and then the command. But nobody changes their own PID namespace: this
+/// is where their children would be, and there are none.
 fn without_child(pid: u32, command: &[OsString]) -> Result<u8> {
     enter(&entrances(pid)?)?;
     join(&Target::Process(pid), namespace::all_but(&[]))?;
