@@ -127,12 +127,17 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
     let attached: Vec<String> =
         fields.next()?.split(',').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect();
     let your_cgroup = PathBuf::from(fields.next()?);
-    let mount = mounts.iter().rfind(|mount| match version {
+    let of_it = |mount: &&Mount| match version {
         2 => mount.file_system == "cgroup2",
         _ => {
             mount.file_system == "cgroup"
                 && attached.iter().all(|word| mount.super_options.contains(word))
         }
+    };
+    // Somebody may have mounted a part of it elsewhere: rather one in which you are, and the largest. Of
+    // two at one place the later one hides the other.
+    let mount = mounts.iter().rev().filter(of_it).min_by_key(|mount| {
+        (!your_cgroup.starts_with(&mount.root), mount.root.components().count())
     })?;
     let folder = folder(&mount.mount_point, &mount.root, &your_cgroup);
     let (names, mut controllers): (Vec<_>, Vec<_>) =
@@ -156,4 +161,25 @@ fn folder(mounted_at: &Path, mounted: &Path, cgroup: &Path) -> PathBuf {
     let below = cgroup.strip_prefix(mounted).unwrap_or(Path::new(""));
     // Joining nothing would leave a slash at the end.
     mounted_at.join(below).components().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mountinfo::parse;
+
+    #[test]
+    fn the_mount_that_has_your_cgroup() {
+        let whole = parse("30 20 0:25 / /sys/fs/cgroup rw - cgroup2 none rw").unwrap();
+        let part = parse("31 20 0:25 /a /mnt rw - cgroup2 none rw").unwrap();
+        let mounted_at = |cgroup: &str, mounts: &[Mount]| {
+            hierarchy(&format!("0::{cgroup}"), mounts).unwrap().mounted_at
+        };
+        let both = [whole, part];
+        assert_eq!(mounted_at("/b", &both), PathBuf::from("/sys/fs/cgroup"));
+        assert_eq!(mounted_at("/ab", &both), PathBuf::from("/sys/fs/cgroup"));
+        assert_eq!(mounted_at("/a/b", &both), PathBuf::from("/sys/fs/cgroup"));
+        // Better one in which you are not than none.
+        assert_eq!(mounted_at("/b", &both[1..]), PathBuf::from("/mnt"));
+    }
 }

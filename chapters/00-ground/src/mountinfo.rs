@@ -38,7 +38,7 @@ pub fn read() -> Result<Vec<Mount>> {
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional
 /// fields in the middle are as many as they like, up to the dash.
-fn parse(line: &str) -> Option<Mount> {
+pub(crate) fn parse(line: &str) -> Option<Mount> {
     let (mount, file_system) = line.split_once(" - ")?;
     let mut mount = mount.split(' ').skip(3);
     let mut file_system = file_system.split(' ');
