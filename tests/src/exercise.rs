@@ -44,6 +44,7 @@ pub struct Mismatch {
 impl Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Mismatch { what, expected, found } = self;
+        let found = if found.is_empty() { "nothing" } else { found };
         write!(f, "{what}\n  expected: {expected}\n  found:    {found}")
     }
 }
