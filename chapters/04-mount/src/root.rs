@@ -292,8 +292,11 @@ const FIND: Help = &[
     ),
     (Errno::EACCES, "its folders must be open to you: owned by you, or with x for everybody"),
     (Errno::ENOTDIR, "a file is in the way"),
+    (Errno::ELOOP, MAGIC),
     (Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides openat2"),
 ];
+const MAGIC: &str =
+    "some links in /proc lead out of every root, and so none is followed; give the path itself";
 const MAKE: Help = &[
     (
         Errno::EROFS,
@@ -304,6 +307,7 @@ const MAKE: Help = &[
 const WORK: Help = &[
     (Errno::ENOENT, "there is no such folder in the container; a volume can bring one"),
     (Errno::EACCES, "the command's user may not enter it"),
+    (Errno::ELOOP, MAGIC),
 ];
 const PIVOT: Help = &[(
     Errno::EINVAL,

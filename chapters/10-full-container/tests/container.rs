@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         claim!(links_of_a_root_file_system_lead_nowhere).needs(&["busybox"]),
         claim!(a_kept_layer_leads_nowhere).needs(&["idmap"]),
         claim!(a_pipe_can_be_opened_anew).only(Role::Root),
+        claim!(a_file_stays_whose_it_is).only(Role::Root),
         claim!(what_a_root_file_system_says_of_users_may_be_anything)
             .only(Role::Root)
             .needs(&["busybox"]),
@@ -417,6 +418,9 @@ fn it_begins_where_it_is_told(role: Role) {
     let output = run(role, &["--workdir", "/no/such"], "pwd");
     assert_eq!(output.status, 125, "{output:?}");
     assert!(output.stderr.contains("openat2(\"/no/such\"): ENOENT"), "{output:?}");
+    // What the link leads to would be the folder to begin in, wherever that is.
+    let output = run(role, &["--workdir", "/proc/self/cwd"], "pwd");
+    assert!(output.stderr.contains("openat2(\"/proc/self/cwd\"): ELOOP"), "{output:?}");
 }
 
 fn the_user_is_who_was_asked_for(role: Role) {
@@ -433,6 +437,10 @@ fn the_user_is_who_was_asked_for(role: Role) {
     assert!(output.stderr.contains("no-such-user in /etc/passwd of the container"), "{output:?}");
     let output = run(role, &["--user", "70000"], id);
     assert!(output.stderr.contains("setresuid(70000): EINVAL"), "{output:?}");
+    // Where no map has taken them, the caller's groups would be the command's as well.
+    let flags = ["--quiet", "--without", "user-namespace", "--user", "1234", "id", "-G"];
+    let output = role.run("setpriv", &[&["--groups", "54321", "--", PROGRAM][..], &flags].concat());
+    assert_eq!(output.stdout, "0\n", "{output:?}");
 }
 
 fn the_host_name_is_its_own(role: Role) {
@@ -606,6 +614,22 @@ fn a_pipe_can_be_opened_anew(role: Role) {
     for flags in [&[][..], &["--user", "nobody"]] {
         let output = run(role, flags, script);
         assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+    }
+}
+
+fn a_file_stays_whose_it_is(role: Role) {
+    let folder = files::folder(role);
+    let path = folder.path().join("file");
+    for flags in [&[][..], &["--user", "nobody"]] {
+        let mut command = role.command(PROGRAM);
+        command.args([&["--quiet"], flags, &["echo", "out"]].concat());
+        command
+            .stdin(fs::File::open("/dev/null").unwrap())
+            .stdout(fs::File::create(&path).unwrap());
+        assert!(command.status().unwrap().success());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "out\n");
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
+        assert_eq!(fs::metadata("/dev/null").unwrap().uid(), 0);
     }
 }
 
