@@ -204,13 +204,15 @@ impl Root {
     ///
     /// EINVAL when the mounts are shared: [`make_private`](crate::make_private) comes before this.
     pub fn pivot(self) -> Result<()> {
-        let pivot = || {
+        let pivot = || -> Result<()> {
             fchdir(&self).refused(|| "fchdir(rootfs)".into(), &[])?;
             // The old root is put on the same folder, on top of the new one. So there needs to be
             // no folder for it.
             pivot_root(".", ".").refused(|| "pivot_root(\".\", \".\")".into(), PIVOT)?;
             // Here `.` is what lies on top. Detached: it is still in use elsewhere, and busy.
-            umount2(".", MntFlags::MNT_DETACH).refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])
+            umount2(".", MntFlags::MNT_DETACH)
+                .refused(|| "umount2(\".\", MNT_DETACH)".into(), &[])?;
+            Ok(())
         };
         pivot().context("cannot change to the new root")
     }
