@@ -218,7 +218,7 @@ const NEW: Help = &[
     (Errno::ENODEV, "this kernel does not know it; `cat /proc/filesystems` lists what it does"),
     (
         Errno::EPERM,
-        "inside another container a part of /proc is hidden, and then no new one may be mounted; run outside of it",
+        "it takes CAP_SYS_ADMIN; and inside another container, where a part of /proc is hidden, no new one may be mounted: run outside of it",
     ),
     (Errno::ENOSYS, "it takes kernel 5.12, and no seccomp filter that hides the new mount calls"),
 ];

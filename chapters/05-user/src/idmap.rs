@@ -29,7 +29,7 @@ pub fn idmap(tree: &Tree, pid: Pid) -> Result<()> {
         userns_fd: namespace.as_raw_fd() as u64,
     };
     tree.change("MOUNT_ATTR_IDMAP", &change, HELP)
-        .context("cannot map the owners of the root file system")
+        .context("cannot map the owners of the files")
 }
 // ANCHOR_END: idmap
 
@@ -37,10 +37,10 @@ const HELP: Help = &[
     (
         Errno::EINVAL,
         "this file system, or one mounted below it, cannot do it: an overlay never, a tmpfs since Linux 6.3; \
-         as they are (--no-idmap of chapter 5), its files belong to nobody inside",
+         as they are (ch05-user --no-idmap), its files belong to nobody inside",
     ),
     (
         Errno::EPERM,
-        "the file system was mounted outside of this user namespace; see --no-idmap of chapter 5",
+        "the file system was mounted outside of this user namespace; as they are (ch05-user --no-idmap), its files belong to nobody inside",
     ),
 ];
