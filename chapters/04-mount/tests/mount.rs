@@ -455,7 +455,9 @@ fn a_proc_that_is_partly_hidden_forbids_a_new_one(role: Role) {
         output.stderr.starts_with("ch04-mount: cannot make a new proc: fsmount(\"proc\"): EPERM: "),
         "{output:?}"
     );
-    assert!(output.stderr.contains("\n  help: it takes CAP_SYS_ADMIN; and inside another container"));
+    assert!(
+        output.stderr.contains("\n  help: it takes CAP_SYS_ADMIN; and inside another container")
+    );
     assert_eq!(output.status, 125);
 }
 

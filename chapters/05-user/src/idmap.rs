@@ -28,8 +28,7 @@ pub fn idmap(tree: &Tree, pid: Pid) -> Result<()> {
         propagation: 0,
         userns_fd: namespace.as_raw_fd() as u64,
     };
-    tree.change("MOUNT_ATTR_IDMAP", &change, HELP)
-        .context("cannot map the owners of the files")
+    tree.change("MOUNT_ATTR_IDMAP", &change, HELP).context("cannot map the owners of the files")
 }
 // ANCHOR_END: idmap
 
