@@ -7,8 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use ch00_ground::cgroup::{Hierarchy, hierarchies};
-use ch00_ground::mountinfo;
+use ch00_ground::cgroup::Hierarchy;
 use ch04_mount::Tree;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -20,7 +19,7 @@ use nix::unistd::{Uid, getppid, getuid, seteuid};
 use super::helpers::{Folder, Sleeper, cgroup_of, in_child};
 use super::{Rule, Trial, is_root};
 use crate::group::MadeRoom;
-use crate::{Cgroup, group};
+use crate::{Cgroup, group, view};
 
 /// Where the rules are tried.
 pub struct Ground(Result<Place>);
@@ -48,16 +47,16 @@ impl Ground {
 
 impl Place {
     fn find() -> Result<Place> {
-        let mut all = hierarchies(&mountinfo::read()?)?;
+        let mut all = view::mounted()?;
         all.retain(|hierarchy| hierarchy.version == 2);
         let hierarchy = all.pop().context("no cgroup2 file system is mounted")?;
-        let has = fs::read_to_string(hierarchy.mounted_at.join("cgroup.controllers"))?;
+        let has = |name: &str| hierarchy.controllers.iter().any(|word| word == name);
         let controller = DOMAIN
             .into_iter()
-            .find(|name| has.split_whitespace().any(|word| word == *name))
+            .find(|name| has(name))
             .with_context(|| format!("v2 has none of {} here", DOMAIN.join(", ")))?;
         // A kernel may have memory in v2 alone.
-        let shared = if has.contains("pids") { "pids" } else { controller };
+        let shared = if has("pids") { "pids" } else { controller };
         let (parent, made_room) = group::find_parent("ch07", &hierarchy, &[controller, shared])?;
         let base = Cgroup::create(2, &parent, "ch07")?;
         Ok(Place { base, _made_room: made_room, hierarchy, controller, shared })
