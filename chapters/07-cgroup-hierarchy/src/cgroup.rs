@@ -1,6 +1,6 @@
 //! One cgroup of our own: made, written, entered, removed. `cgroups(7)`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -112,14 +112,13 @@ fn lock(path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 /// Removes the cgroups below `parent` that a chapter made and whose maker is dead, as a lock that
-/// can be had tells; and whoever is still in there. SIGKILL leaves nobody who could. Whether there
-/// were any.
-pub(crate) fn remove_abandoned(parent: &Path) -> bool {
+/// can be had tells; and whoever is still in there. SIGKILL leaves nobody who could. Their names.
+pub(crate) fn remove_abandoned(parent: &Path) -> Vec<OsString> {
     // Each folder in it is a link. Where there are many, one start in sixteen looks: to list a
     // thousand takes as long as to make six.
     let is_crowded = fs::metadata(parent).is_ok_and(|parent| parent.nlink() > 100);
     if is_crowded && !process::id().is_multiple_of(16) {
-        return false;
+        return Vec::new();
     }
     let names = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let ours: Vec<_> = names.filter_map(|name| Some((maker(&name)?, name))).collect();
@@ -127,18 +126,21 @@ pub(crate) fn remove_abandoned(parent: &Path) -> bool {
     // maker's number is that of a process is not tried, except for one, another each time: its
     // number may have gone to a stranger.
     let chosen = process::id() as usize % ours.len().max(1);
-    let mut found = false;
+    let mut found = Vec::new();
     for (at, (maker, name)) in ours.into_iter().enumerate() {
         let may_live = kill(maker, None) != Err(Errno::ESRCH);
-        let path = parent.join(name);
-        if (!may_live || at == chosen)
-            && let Ok(Some(_lock)) = lock(&path)
-        {
-            kill_and_remove(&path);
-            found = true;
+        if (!may_live || at == chosen) && remove_if_abandoned(&parent.join(&name)) {
+            found.push(name);
         }
     }
     found
+}
+
+/// Removes a cgroup whose maker is dead, and says whether it was one.
+pub(crate) fn remove_if_abandoned(path: &Path) -> bool {
+    let Ok(Some(_lock)) = lock(path) else { return false };
+    kill_and_remove(path);
+    true
 }
 
 /// The process that gave a cgroup its name, if it was a chapter: `ch08-1234`.

@@ -53,11 +53,10 @@ impl Group {
                 }
             };
             // The run that left something may have had more controllers than this one.
-            if cgroup::remove_abandoned(&parent) {
-                hierarchies
-                    .iter()
-                    .map(|one| cgroup::remove_abandoned(&one.mounted_at))
-                    .for_each(drop);
+            for name in cgroup::remove_abandoned(&parent) {
+                for other in &hierarchies {
+                    cgroup::remove_if_abandoned(&other.mounted_at.join(&name));
+                }
             }
             let cgroup = Cgroup::create_in(hierarchy.version, &parent, name)?;
             cgroups.push((cgroup, together.into_iter().map(ToOwned::to_owned).collect()));
