@@ -1,23 +1,52 @@
 //! Folders, root file systems and mounts for the tests.
 
 use std::fs::{self, Permissions};
+use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
 
 use tempfile::TempDir;
 
 use crate::{Output, Role};
 
+/// A folder that is removed with all that is in it, and must be removable.
+pub struct Folder(TempDir);
+
+impl Deref for Folder {
+    type Target = TempDir;
+
+    fn deref(&self) -> &TempDir {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for Folder {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // An overlay leaves a folder without any rights, which std reads before it removes it.
+        let output = Command::new("rm").arg("-rf").arg(self.path()).output().expect("rm is there");
+        assert!(output.status.success() || thread::panicking(), "{output:?}");
+    }
+}
+
 /// A folder in which `role` may write; its path has a blank and a newline in it.
-pub fn folder(role: Role) -> TempDir {
+pub fn folder(role: Role) -> Folder {
     let folder = tempfile::Builder::new().prefix("test of\n").tempdir().expect("/tmp is there");
     fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("it is ours");
     // Who is not root is the role already.
     _ = chown(&folder, Some(role.uid()), Some(role.uid()));
-    folder
+    Folder(folder)
 }
 
 /// A root file system that `role` has made with `scripts/rootfs`, and the folder that it is in.
-pub fn rootfs(role: Role) -> (TempDir, String) {
+pub fn rootfs(role: Role) -> (Folder, String) {
     let folder = folder(role);
     let path = folder.path().join("root").to_str().expect("we named it").to_owned();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/rootfs");

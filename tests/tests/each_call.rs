@@ -28,7 +28,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, setsid};
 use regex::Regex;
-use tempfile::TempDir;
 
 fn main() -> ExitCode {
     enter_stage(CloneFlags::empty());
@@ -90,7 +89,7 @@ struct Runner {
     read_only: Run,
     /// What is seen by whom nobody has told that there is a terminal.
     no_terminal: Run,
-    _folder: TempDir,
+    _folder: files::Folder,
 }
 
 /// What came of one run.
