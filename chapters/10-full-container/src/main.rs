@@ -110,7 +110,7 @@ fn equip(
 // ANCHOR_END: outside
 
 // ANCHOR: inside
-/// What is done inside, by who becomes the command.
+/// What is done inside, by PID 1 and then by its child, which becomes the command.
 fn inside(
     args: &Args,
     steps: Steps,
