@@ -186,6 +186,13 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
         "cgroup2" => cgroups::mounted("cgroup2", "")
             .is_none()
             .then(|| ("cgroup2", "needs cgroup v2".to_owned())),
+        // One that nobody else there has taken, for those rules that take one.
+        "cgroup2 controller" => {
+            let has = cgroups::mounted("cgroup2", "")
+                .and_then(|root| std::fs::read_to_string(root.join("cgroup.controllers")).ok());
+            let can = has.is_some_and(|has| has.contains("memory") || has.contains("hugetlb"));
+            (!can).then(|| ("cgroup2", "needs cgroup v2 with memory or hugetlb".to_owned()))
+        }
         "lab" => {
             let is_lab = std::env::var_os("LAB").is_some();
             (!is_lab).then(|| ("lab", "needs to run in scripts/lab".to_owned()))

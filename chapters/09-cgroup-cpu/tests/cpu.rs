@@ -129,7 +129,8 @@ fn weights_share_one_processor(role: Role) {
 fn the_limits_are_there_before_the_command(role: Role) {
     let subtree = Subtree::new(role);
     let (list, file, limit) = match v1("cpu") {
-        Some(root) => ("cpu", root.join(".").join("PATH/cpu.cfs_quota_us"), "150000\n"),
+        // Whoever it shares its hierarchy with.
+        Some(root) => (".*\\bcpu\\b.*", root.join(".").join("PATH/cpu.cfs_quota_us"), "150000\n"),
         None => ("", "/sys/fs/cgroup/PATH/cpu.max".into(), "150000 100000\n"),
     };
     let file = file.display().to_string();

@@ -750,12 +750,9 @@ fn a_thousand_starts_eight_at_a_time(role: Role) {
     let script = format!(
         "seq 1000 | xargs -P8 -n1 sh -c '{PROGRAM} --quiet sh -c \"exit 7\" 2>&1; echo $?' | sort | uniq -c"
     );
-    let started = Instant::now();
     let mut command = role.command("sh");
     let output = command.args(["-c", &script]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.trim(), "1000 7", "after {:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(120));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "1000 7");
 }
 
 fn start_in(subtree: &Subtree, flags: &[&str]) -> (Running, u32) {

@@ -16,7 +16,9 @@ pub fn claims() -> Vec<Claim> {
         claim!(every_rule_of_v2_holds).needs(&["v2", "cgroups"]),
         claim!(some_rules_of_v2_hold_beside_v1).only(Role::Root).needs(&["v1", "cgroup2"]),
         claim!(what_cannot_be_tried_says_why).only(Role::User).needs(&["users"]),
-        claim!(a_rule_that_does_not_hold_is_seen).only(Role::Root).needs(&["strace", "cgroup2"]),
+        claim!(a_rule_that_does_not_hold_is_seen)
+            .only(Role::Root)
+            .needs(&["strace", "cgroup2 controller"]),
         claim!(nothing_is_left_and_nothing_else_touched).only(Role::Root),
         claim!(interrupted_it_cleans_up).only(Role::Root),
         claim!(the_next_run_removes_what_sigkill_has_left).only(Role::Root),
