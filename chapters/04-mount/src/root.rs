@@ -197,8 +197,8 @@ impl Root {
 
     // ANCHOR: pivot
     /// Makes this the root of the mount namespace and of every process in it, and lets go of the
-    /// old one: no path leads to it any more. A descriptor still may, until
-    /// [`close_inherited`](crate::close_inherited).
+    /// old one: no path leads to it any more. A descriptor still would:
+    /// [`close_inherited`](crate::close_inherited) comes before.
     ///
     /// # Errors
     ///
