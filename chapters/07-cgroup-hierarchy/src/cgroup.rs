@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{Pid, mkdir};
+use nix::unistd::{AccessFlags, Pid, access, mkdir};
 
 /// A cgroup that this process has made. Dropped, it is removed, and before that all that is in it
 /// killed.
@@ -117,7 +117,9 @@ pub(crate) fn remove_abandoned(parent: &Path) -> Vec<OsString> {
     // Each folder in it is a link. Where there are many, one start in sixteen looks: to list a
     // thousand takes as long as to make six.
     let is_crowded = fs::metadata(parent).is_ok_and(|parent| parent.nlink() > 100);
-    if is_crowded && !process::id().is_multiple_of(16) {
+    // A lock of whoever may not remove anything would only keep others from it.
+    let may_remove = access(parent, AccessFlags::W_OK).is_ok();
+    if !may_remove || (is_crowded && !process::id().is_multiple_of(16)) {
         return Vec::new();
     }
     let names = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.file_name());

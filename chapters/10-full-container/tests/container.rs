@@ -75,6 +75,9 @@ fn main() -> ExitCode {
         claim!(what_sigkill_leaves_the_next_run_removes).only(Role::Root),
     ];
     let without = vec![
+        claim!(who_may_not_remove_its_cgroups_locks_none)
+            .only(Role::Root)
+            .needs(&["userns", "strace", "v1"]),
         claim!(without_cgroups_it_says_so_once).only(Role::User).needs(&["userns", "v1"]),
         claim!(limits_that_cannot_be_had_are_refused).only(Role::User).needs(&["userns", "v1"]),
     ];
@@ -841,6 +844,25 @@ fn what_sigkill_leaves_the_next_run_removes(role: Role) {
     // Or another has begun to, of another test.
     eventually("the removal of its cgroup", || !folder.exists());
     subtree.assert_none_is_left("ch10");
+}
+
+/// It is held up between a cgroup and the lock on it, and meanwhile an ordinary user looks for what
+/// was left.
+fn who_may_not_remove_its_cgroups_locks_none(role: Role) {
+    let inject = "inject=mkdir,mkdirat:delay_exit=500000:when=1";
+    let strace = ["-qqo", "/dev/null", "-e", inject, PROGRAM, "--quiet", "sh", "-c", "echo ready"];
+    let mut running = role.start("strace", &strace);
+    let root = v1("pids").expect("it is there");
+    let folder = || {
+        let mut folders =
+            children(running.pid()).into_iter().map(|pid| root.join(format!("ch10-{pid}")));
+        folders.find(|folder| folder.exists())
+    };
+    eventually("its cgroup", || folder().is_some());
+    let folder = folder().expect("it is held up");
+    assert_eq!(Role::User.run(PROGRAM, &["--quiet", "true"]).status, 0);
+    assert_eq!((running.line(), running.end()), ("ready".to_owned(), 0));
+    assert!(!folder.exists());
 }
 
 fn without_cgroups_it_says_so_once(role: Role) {
