@@ -300,9 +300,18 @@ fn freeze(place: &Place) -> Result<Vec<Trial>> {
         let stat = a.read("cpu.stat")?;
         Ok(stat.lines().next().unwrap_or_default().to_owned())
     };
-    let before = used()?;
-    sleep(Duration::from_millis(100));
-    let stands_still = used()? == before;
+    // Who is said to be frozen may still be on the way out of the processor.
+    let mut before = used()?;
+    let mut stands_still = false;
+    for _ in 0..10 {
+        sleep(Duration::from_millis(100));
+        let now = used()?;
+        stands_still = now == before;
+        if stands_still {
+            break;
+        }
+        before = now;
+    }
     let thawed = a.write("cgroup.freeze", "0");
     wait_until(&a, "frozen 0")?;
     sleep(Duration::from_millis(100));
