@@ -140,7 +140,7 @@ fn pid_1_cannot_be_killed_from_inside(role: Role) {
 fn everything_dies_with_pid_1(role: Role) {
     for flags in [&[][..], &["--init"]] {
         let (mut running, first) =
-            start(role, flags, "sleep 60 & sleep 60 & echo ready; sleep 0.2; exit 5");
+            start(role, flags, "sleep 60 & sleep 60 & echo ready; sleep 2; exit 5");
         let members = members(first);
         assert!(members.len() >= 3, "{members:?}");
         assert_eq!(running.end(), 5);
