@@ -21,14 +21,17 @@ pub(crate) fn mounted(kind: &str, option: &str) -> Option<PathBuf> {
     found.map(|mount| mount[1].into())
 }
 
-/// The root of v2, if it has the controllers of the chapters.
-pub fn v2() -> Option<PathBuf> {
+/// The root of v2, and the controllers that are there.
+pub(crate) fn v2_root() -> Option<(PathBuf, Vec<String>)> {
     let root = mounted("cgroup2", "")?;
     let has = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-    ["cpu", "memory", "pids"]
-        .iter()
-        .all(|one| has.split(' ').any(|it| it.trim() == *one))
-        .then_some(root)
+    Some((root, has.split_whitespace().map(ToOwned::to_owned).collect()))
+}
+
+/// The root of v2, if it has the controllers of the chapters.
+pub fn v2() -> Option<PathBuf> {
+    let (root, has) = v2_root()?;
+    ["cpu", "memory", "pids"].iter().all(|one| has.iter().any(|it| it == one)).then_some(root)
 }
 
 /// The root of the v1 hierarchy that has this controller.

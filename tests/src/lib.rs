@@ -188,9 +188,8 @@ fn missing(role: Role, needs: &[&'static str]) -> Option<(&'static str, String)>
             .then(|| ("cgroup2", "needs cgroup v2".to_owned())),
         // One that nobody else there has taken, for those rules that take one.
         "cgroup2 controller" => {
-            let has = cgroups::mounted("cgroup2", "")
-                .and_then(|root| std::fs::read_to_string(root.join("cgroup.controllers")).ok());
-            let can = has.is_some_and(|has| has.contains("memory") || has.contains("hugetlb"));
+            let can = cgroups::v2_root()
+                .is_some_and(|(_, has)| has.iter().any(|one| one == "memory" || one == "hugetlb"));
             (!can).then(|| ("cgroup2", "needs cgroup v2 with memory or hugetlb".to_owned()))
         }
         "lab" => {
