@@ -189,9 +189,11 @@ fn code(status: ExitStatus) -> i32 {
     status.code().or_else(|| Some(128 + status.signal()?)).expect("it ended in one of two ways")
 }
 
-/// Waits until `condition` holds, or fails with `what` was waited for.
+/// Waits until `condition` holds, or fails with `what` was waited for, unless the test has failed:
+/// a second panic, while what it made is dropped, would be the end of all tests.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
-    assert!(becomes(PATIENCE, condition), "waited in vain for: {what}");
+    let holds = becomes(PATIENCE, condition);
+    assert!(holds || std::thread::panicking(), "waited in vain for: {what}");
 }
 
 /// Waits for so long until `condition` holds. Whether it does.

@@ -166,7 +166,7 @@ fn what_may_be_written_is_what_can_be_made(role: Role) {
         }
         let below = hierarchy["your_cgroup"].as_str().unwrap();
         let mounted_at = hierarchy["mounted_at"].as_str().unwrap();
-        let folder = format!("{mounted_at}{below}/ch00-ground-test-{}", std::process::id());
+        let folder = format!("{mounted_at}{below}/doctor-{}", std::process::id());
         let made = role.run("mkdir", &[&folder]).status == 0;
         assert_eq!(hierarchy["may_make_cgroups"], made, "{hierarchy}");
         assert!(!made || role.run("rmdir", &[&folder]).status == 0);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use harness::{Claim, Role, cgroups, claim};
 
@@ -30,7 +31,8 @@ struct Fresh(PathBuf);
 
 impl Fresh {
     fn below(root: &Path) -> Fresh {
-        let folder = root.join(format!("ch07-dictionary-{}", std::process::id()));
+        // Not a name of the chapters', who would take it for that of a maker who died.
+        let folder = root.join(format!("dictionary-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         Fresh(folder)
     }
@@ -47,7 +49,8 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        fs::remove_dir(&self.0).unwrap();
+        let removed = fs::remove_dir(&self.0);
+        assert!(removed.is_ok() || thread::panicking(), "{removed:?}");
     }
 }
 
