@@ -245,12 +245,17 @@ fn without_a_keeper_the_next_run_removes_it(role: Role) {
     // Another, which lives on.
     let (_living, pid) = start(&subtree, &[]);
     let program = parent(command);
-    let keepers = children(program.as_raw() as u32).into_iter().filter(|child| *child != command);
-    keepers.for_each(|keeper| kill(Pid::from_raw(keeper as i32), Signal::SIGKILL).unwrap());
+    let beside_it = |child: &u32| *child != command;
+    let keepers: Vec<u32> =
+        children(program.as_raw() as u32).into_iter().filter(beside_it).collect();
+    let [keeper] = keepers[..] else { panic!("{keepers:?} watch over the program") };
+    kill(Pid::from_raw(keeper as i32), Signal::SIGKILL).expect("it is running");
+    eventually("the keeper's end", || is_dead(keeper));
+    assert!(folder.exists() && !is_dead(started));
     kill(program, Signal::SIGKILL).expect("it is running");
     shell.end();
     eventually("the command's end", || is_dead(command));
-    assert!(folder.exists() && !is_dead(started));
+    // The next run, if it is not another test's that came first.
     let beside = format!("{PROGRAM} --quiet true; true");
     eventually("the removal", || {
         subtree.run(&["sh", "-c", &beside]);
