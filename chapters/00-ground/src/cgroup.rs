@@ -124,14 +124,14 @@ pub fn hierarchies(mounts: &[Mount]) -> Result<Vec<Hierarchy>> {
 fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
     let mut fields = line.splitn(3, ':');
     let version = if fields.next()? == "0" { 2 } else { 1 };
-    let attached: Vec<String> =
-        fields.next()?.split(',').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect();
+    let list = fields.next()?;
+    let attached = || list.split(',').filter(|word| !word.is_empty());
     let your_cgroup = PathBuf::from(fields.next()?);
     let of_it = |mount: &&Mount| match version {
         2 => mount.file_system == "cgroup2",
         _ => {
             mount.file_system == "cgroup"
-                && attached.iter().all(|word| mount.super_options.contains(word))
+                && attached().all(|word| mount.super_options.iter().any(|option| option == word))
         }
     };
     // Somebody may have mounted a part of it elsewhere: rather one in which you are, and the largest. Of
@@ -139,17 +139,18 @@ fn hierarchy(line: &str, mounts: &[Mount]) -> Option<Hierarchy> {
     let mount = mounts.iter().rev().filter(of_it).min_by_key(|mount| {
         (!your_cgroup.starts_with(&mount.root), mount.root.components().count())
     })?;
-    let folder = folder(&mount.mount_point, &mount.root, &your_cgroup);
-    let (names, mut controllers): (Vec<_>, Vec<_>) =
-        attached.into_iter().partition(|word| word.starts_with("name="));
-    if version == 2 {
-        let available = files::read(folder.join("cgroup.controllers")).unwrap_or_default();
-        controllers = available.split_whitespace().map(ToOwned::to_owned).collect();
-    }
+    let controllers = match version {
+        1 => attached().filter(|word| !word.starts_with("name=")).map(ToOwned::to_owned).collect(),
+        _ => {
+            let folder = folder(&mount.mount_point, &mount.root, &your_cgroup);
+            let available = files::read(folder.join("cgroup.controllers")).unwrap_or_default();
+            available.split_whitespace().map(ToOwned::to_owned).collect()
+        }
+    };
     Some(Hierarchy {
         version,
         controllers,
-        name: names.first().and_then(|name| Some(name.strip_prefix("name=")?.to_owned())),
+        name: attached().find_map(|word| Some(word.strip_prefix("name=")?.to_owned())),
         mounted_at: mount.mount_point.clone(),
         mounted: mount.root.clone(),
         your_cgroup,

@@ -29,11 +29,28 @@ pub struct Mount {
 ///
 /// ENOENT when there is no `/proc`.
 pub fn read() -> Result<Vec<Mount>> {
+    Ok(text()?.lines().filter_map(parse).collect())
+}
+
+/// Those of file systems of these types.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub fn read_of(types: &[&str]) -> Result<Vec<Mount>> {
+    let is_wanted = |line: &&str| {
+        line.split_once(" - ")
+            .and_then(|(_, file_system)| file_system.split(' ').next())
+            .is_some_and(|file_system| types.contains(&file_system))
+    };
+    Ok(text()?.lines().filter(is_wanted).filter_map(parse).collect())
+}
+
+fn text() -> Result<String> {
     const NO_PROC: &str = "/proc is not mounted; as root: mount -t proc proc /proc";
     let path = "/proc/self/mountinfo";
     let help = &[(Errno::ENOENT, NO_PROC)];
-    let text = files::read(path).refused(|| format!("open({path:?})"), help)?;
-    Ok(text.lines().filter_map(parse).collect())
+    files::read(path).refused(|| format!("open({path:?})"), help)
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional

@@ -32,7 +32,8 @@ pub use tree::{Branch, find};
 ///
 /// ENOENT when there is no `/proc`; what `read(2)` answers.
 pub fn mounted() -> Result<Vec<Hierarchy>> {
-    let mut hierarchies = cgroup::hierarchies(&mountinfo::read()?)?;
+    let mounts = mountinfo::read_of(&["cgroup", "cgroup2"])?;
+    let mut hierarchies = cgroup::hierarchies(&mounts)?;
     for hierarchy in hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == 2) {
         // None where another file system is mounted on it.
         hierarchy.controllers = read_words(&hierarchy.mounted_at.join("cgroup.controllers"))?;
