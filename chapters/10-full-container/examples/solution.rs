@@ -32,13 +32,10 @@ fn run(pid: u32, command: &[OsString]) -> Result<u8> {
     let entrances = entrances(pid)?;
     let gate = Gate::new()?;
     // Before there is a child: who joins a PID namespace stays outside of it, and only its children
-    // are in. Without the mounts so far: with them came the container's /proc, where this process
-    // is not, and `spawn` asks /proc/self how many threads there are.
-    join(&Target::Process(pid), namespace::all_but(&["mnt"]))?;
+    // are in. Who joins the mounts is at their root then, and in its folder.
+    join(&Target::Process(pid), namespace::all_but(&[]))?;
     let child = spawn(namespace::flags(&[]), || {
         enter(&entrances)?;
-        // This also takes the caller to the root of those mounts, and there is its folder then.
-        join(&Target::File(format!("/proc/{pid}/ns/mnt").into()), namespace::flags(&[]))?;
         // The machine's root is nobody in there.
         become_user("0:0")?;
         // And as nobody it had been tied to its parent.

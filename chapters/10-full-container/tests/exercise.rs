@@ -15,8 +15,8 @@ fn main() -> ExitCode {
 pub const EXERCISE: Exercise = Exercise {
     package: "ch10-full-container",
     needs: &["userns"],
-    hint: "chapter 2's join comes before spawn for the PID namespace, and after it for the mounts, \
-           since spawn needs a /proc in which the caller is; \
+    hint: "chapter 2's join comes before spawn: who joins a PID namespace stays outside of it, \
+           and only its children are in; \
            the capabilities and no_new_privs are chapter 5's, and come last",
     check,
     wrong: [&["the pid namespace"], &["CapPrm"], &["the mnt namespace"]],
