@@ -1,7 +1,6 @@
 //! PID 1 and its duties: `pid_namespaces(7)`, `wait(2)`, `signal(7)`.
 
 use std::convert::Infallible;
-use std::process;
 
 use anyhow::{Context, Result};
 use ch00_ground::refusal::{self, Help, Refused};
@@ -36,13 +35,12 @@ pub fn become_init(command: impl FnOnce() -> Result<Infallible>) -> Result<Infal
         command()
     };
     let child = lend_to_child(begin).context("cannot leave an init behind")??;
-    match init(child, &signals) {
-        Ok(status) => process::exit(status.into()),
-        Err(error) => {
-            refusal::print(&error);
-            process::exit(refusal::FAILED.into())
-        }
-    }
+    let status = init(child, &signals).unwrap_or_else(|error| {
+        refusal::print(&error);
+        refusal::FAILED
+    });
+    // SAFETY: this call takes a number. What exit(3) does besides is our parent's to do.
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// Starts a child that has our memory, as from `vfork(2)`, and meanwhile waits: until it becomes
