@@ -81,7 +81,7 @@ fn run(args: &Args) -> Result<u8> {
 fn change_root(args: &Args) -> Result<()> {
     let volumes: Vec<_> = args.volumes.iter().map(Volume::bind).collect::<Result<_>>()?;
     let root = match &args.rootfs {
-        Some(folder) if args.overlay => Root::overlay(Tree::of_folder(folder)?)?,
+        Some(folder) if args.overlay => Root::overlay(&Tree::of_folder(folder)?)?,
         Some(folder) => Root::of_tree(Tree::of_folder(folder)?)?,
         None => Root::of_host()?,
     };

@@ -67,7 +67,7 @@ impl Layer {
     ///
     /// As for [`Tree::new`].
     pub fn in_memory() -> Result<Layer> {
-        Layer::on(Tree::new("tmpfs", &[("mode", "755")], &[Attribute::NoDev])?)
+        Layer::on(&Tree::new("tmpfs", &[("mode", "755")], &[Attribute::NoDev])?)
     }
 
     /// In `tree`, on a folder of the machine, where it stays: what was written is in its folder
@@ -76,9 +76,9 @@ impl Layer {
     /// # Errors
     ///
     /// EACCES, EROFS and ENOSPC as for `mkdir(2)`.
-    pub fn on(tree: Tree) -> Result<Layer> {
-        let place = Root::aside(tree)?;
-        let make = |name| folder_at(&place, name);
+    pub fn on(tree: &Tree) -> Result<Layer> {
+        Root::mount_aside(tree)?;
+        let make = |name| folder_at(tree, name);
         Ok(Layer { upper: make("upper")?, work: make("work")? })
     }
 }
@@ -89,7 +89,7 @@ impl Root {
     /// # Errors
     ///
     /// As for [`overlay_under`](Root::overlay_under).
-    pub fn overlay(lower: Tree) -> Result<Root> {
+    pub fn overlay(lower: &Tree) -> Result<Root> {
         Root::overlay_under(&Layer::in_memory()?, lower)
     }
 
@@ -99,10 +99,10 @@ impl Root {
     ///
     /// ENODEV when this kernel has no overlay; EPERM before kernel 5.11 in a user namespace; EINVAL
     /// before 5.19 when `lower` is id-mapped.
-    pub fn overlay_under(layer: &Layer, lower: Tree) -> Result<Root> {
+    pub fn overlay_under(layer: &Layer, lower: &Tree) -> Result<Root> {
         // An overlay takes its layers by path, and only from mounts that hang somewhere.
-        let lower = Root::aside(lower)?;
-        Root::fresh(overlay(&path_of(&lower), &layer.upper, &layer.work)?)
+        Root::mount_aside(lower)?;
+        Root::fresh(overlay(&path_of(lower), &layer.upper, &layer.work)?)
     }
 
     /// The programs and settings of the machine, as in [`of_host`](Root::of_host), each of the folders

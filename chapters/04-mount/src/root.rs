@@ -76,21 +76,20 @@ impl Root {
     ///
     /// As for [`Tree::attach`].
     pub fn of_tree(tree: Tree) -> Result<Root> {
-        tree.attach(folder(Path::new("/"))?)?;
-        Ok(Root { tree, fresh: false })
-    }
-
-    /// A tree that is mounted for a while, where the change of the root takes it away again with the
-    /// old root: on top of `/` it would be in the way of that.
-    pub(crate) fn aside(tree: Tree) -> Result<Root> {
-        let place = ["/tmp", "/mnt", "/run"].iter().find_map(|path| folder(Path::new(path)).ok());
-        tree.attach(place.context("cannot find a folder to mount on: /tmp, /mnt or /run")?)?;
+        tree.attach_in(AT_FDCWD, c"/")?;
         Ok(Root { tree, fresh: false })
     }
 
     /// The same for a root that is ours alone.
     pub(crate) fn fresh(tree: Tree) -> Result<Root> {
         Ok(Root { fresh: true, ..Root::of_tree(tree)? })
+    }
+
+    /// Mounts a tree for a while, where the change of the root takes it away again with the old root:
+    /// on top of `/` it would be in the way of that.
+    pub(crate) fn mount_aside(tree: &Tree) -> Result<()> {
+        let place = ["/tmp", "/mnt", "/run"].iter().find_map(|path| folder(Path::new(path)).ok());
+        tree.attach(place.context("cannot find a folder to mount on: /tmp, /mnt or /run")?)
     }
 
     /// Takes it off `/` again, with all that is mounted on it.
@@ -127,7 +126,10 @@ impl Root {
     /// ENOENT when there is none, ELOOP for a link of `/proc`.
     pub fn find(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
         let path = path.as_ref();
-        let found = self.resolve(path)?;
+        self.below_itself(self.resolve(path)?, path)
+    }
+
+    fn below_itself(&self, found: OwnedFd, path: &Path) -> Result<OwnedFd> {
         let id = |fd: BorrowedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
         ensure!(
             id(found.as_fd()) != id(self.as_fd()),
@@ -157,20 +159,21 @@ impl Root {
         if !self.fresh {
             return self.find(path);
         }
-        let mut made = PathBuf::from("/");
+        let (mut made, mut place) = (PathBuf::from("/"), None);
         for component in path.components() {
             let name = match component {
                 Component::Normal(name) => name,
                 Component::RootDir | Component::CurDir => continue,
                 _ => bail!("cannot mount on {}: there must be no `..` in it", path.display()),
             };
-            let parent = self.resolve(&made)?;
+            let parent = place.as_ref().map_or(self.as_fd(), OwnedFd::as_fd);
             made.push(name);
             made_or_there(mkdirat(parent, name, Mode::from_bits_truncate(0o755)))
                 .refused(|| format!("mkdirat({made:?})"), MAKE)
                 .with_context(|| format!("cannot mount on {}", path.display()))?;
+            place = Some(self.resolve(&made)?);
         }
-        self.find(path)
+        place.map_or_else(|| self.find(path), |place| self.below_itself(place, path))
     }
 
     /// The file at `path` in this root; made, empty, if the root is ours.
@@ -181,10 +184,12 @@ impl Root {
     pub fn make_file(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
         let path = path.as_ref();
         if let (true, Some(parent), Some(name)) = (self.fresh, path.parent(), path.file_name()) {
+            let made;
             let parent = if parent == Path::new("/") {
-                self.resolve(parent)?
+                self.as_fd()
             } else {
-                self.make_folder(parent)?
+                made = self.make_folder(parent)?;
+                made.as_fd()
             };
             // With O_EXCL no link at this name is followed.
             let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;

@@ -192,7 +192,7 @@ impl Tree {
     }
     // ANCHOR_END: attach
 
-    /// The same for the file or folder `name` in a folder that nobody else can change.
+    /// The same for the file or folder `name` in a folder that nobody else can change; or for `/`.
     pub(crate) fn attach_in(&self, folder: impl AsFd, name: &CStr) -> Result<()> {
         calls::move_mount(self, folder, name)
             .refused(|| format!("move_mount({:?})", self.name), ATTACH)

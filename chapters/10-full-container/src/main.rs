@@ -61,18 +61,19 @@ fn run(args: &Args) -> Result<u8> {
     // A limit must hold before there is a process that it could be too late for.
     let group = steps.step(7, "make its cgroup", "mkdir", || make_group(args))?;
     // Root's folders are taken here: only out here can their owners be mapped.
-    let trees = Trees::take(args, &maps, steps)?;
+    let take = |path: &Path| steps.step(4, "take a folder", "open_tree", || Tree::of_folder(path));
+    let trees = maps.are_privileged().then(|| Trees::take(args, take)).transpose()?;
     let gate = Gate::new()?;
     let terminal = Terminal::new()?;
     // All at once. The new user namespace owns the others, and the child was never outside of its
     // cgroup.
     let child = steps.step(9, "start PID 1", "clone3", || {
         start(args, group.as_ref(), || {
-            inside(args, steps.inside(), &maps, &trees, &gate, &terminal)
+            inside(args, steps.inside(), &maps, trees.as_ref(), &gate, &terminal)
         })
     })?;
     // Meanwhile the child waits at the gate.
-    let cable = match equip(args, steps, &maps, &trees, &child) {
+    let cable = match equip(args, steps, &maps, trees.as_ref(), &child) {
         Ok(cable) => cable,
         Err(error) => return Err(child.give_up(error)),
     };
@@ -94,12 +95,12 @@ fn equip(
     args: &Args,
     steps: Steps,
     maps: &Maps,
-    trees: &Trees,
+    trees: Option<&Trees>,
     child: &Child,
 ) -> Result<Option<Cable>> {
     if args.has(Ingredient::UserNamespace) {
         steps.step(5, "map its ids", "write(uid_map)", || maps.write(child.pid()))?;
-        trees.idmap(args, steps, child)?;
+        trees.map_or(Ok(()), |trees| trees.idmap(args, steps, child))?;
         if let Some((user, group)) = maps.root().filter(|_| maps.are_privileged()) {
             give_pipes(user, group)?;
         }
@@ -115,7 +116,7 @@ fn inside(
     args: &Args,
     steps: Steps,
     maps: &Maps,
-    trees: &Trees,
+    trees: Option<&Trees>,
     gate: &Gate,
     terminal: &Terminal,
 ) -> Result<Infallible> {
@@ -235,23 +236,16 @@ fn start(
 /// What a kernel says that cannot do it, or not with this file system.
 const UNSUPPORTED: &[&str] = &["EINVAL", "ENODEV", "ENOSYS", "EPERM"];
 
-/// What root has taken outside, to be mounted inside.
-#[derive(Default)]
+/// The folders that a container is made of.
 struct Trees {
     rootfs: Option<Tree>,
     keep: Option<Tree>,
 }
 
 impl Trees {
-    fn take(args: &Args, maps: &Maps, steps: Steps) -> Result<Trees> {
-        let take = |path: &Path| {
-            steps.step(4, "take a folder", "open_tree", || Tree::of_folder(path)).map(Some)
-        };
-        let takes = |path: &Option<PathBuf>| match path {
-            Some(path) if maps.are_privileged() => take(path),
-            _ => Ok(None),
-        };
-        Ok(Trees { rootfs: takes(&args.rootfs)?, keep: takes(&args.keep)? })
+    fn take(args: &Args, take: impl Fn(&Path) -> Result<Tree>) -> Result<Trees> {
+        let take = |path: &Option<PathBuf>| path.as_deref().map(&take).transpose();
+        Ok(Trees { rootfs: take(&args.rootfs)?, keep: take(&args.keep)? })
     }
 
     fn idmap(&self, args: &Args, steps: Steps, child: &Child) -> Result<()> {
@@ -271,20 +265,23 @@ impl Trees {
     }
 }
 
-fn root(args: &Args, trees: &Trees) -> Result<Root> {
-    let take = |taken: &Option<Tree>, path| match taken {
-        Some(tree) => tree.try_clone(),
-        None => Tree::of_folder(path),
+fn root(args: &Args, trees: Option<&Trees>) -> Result<Root> {
+    // Both at once: with a layer on top, their paths may lead elsewhere.
+    let own;
+    let trees = match trees {
+        Some(trees) => trees,
+        None => {
+            own = Trees::take(args, Tree::of_folder)?;
+            &own
+        }
     };
-    // Once: with a layer on top, its path may lead elsewhere.
-    let rootfs = args.rootfs.as_deref().map(|path| take(&trees.rootfs, path)).transpose()?;
     if !args.read_only {
-        let layer = match args.keep.as_deref() {
-            Some(path) => Layer::on(take(&trees.keep, path)?)?,
+        let layer = match &trees.keep {
+            Some(tree) => Layer::on(tree)?,
             None => Layer::in_memory()?,
         };
-        let overlay = match &rootfs {
-            Some(tree) => Root::overlay_under(&layer, tree.try_clone()?),
+        let overlay = match &trees.rootfs {
+            Some(tree) => Root::overlay_under(&layer, tree),
             None => Root::overlay_of_host(&layer),
         };
         match overlay {
@@ -294,10 +291,10 @@ fn root(args: &Args, trees: &Trees) -> Result<Root> {
             root => return root,
         }
     }
-    match rootfs {
+    match &trees.rootfs {
         Some(tree) => {
             tree.restrict(&[Attribute::ReadOnly])?;
-            Root::of_tree(tree)
+            Root::of_tree(tree.try_clone()?)
         }
         None => Root::of_host(),
     }
