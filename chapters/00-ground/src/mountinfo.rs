@@ -38,12 +38,8 @@ pub fn read() -> Result<Vec<Mount>> {
 ///
 /// As for [`read`].
 pub fn read_of(types: &[&str]) -> Result<Vec<Mount>> {
-    let is_wanted = |line: &&str| {
-        line.split_once(" - ")
-            .and_then(|(_, file_system)| file_system.split(' ').next())
-            .is_some_and(|file_system| types.contains(&file_system))
-    };
-    Ok(text()?.lines().filter(is_wanted).filter_map(parse).collect())
+    let is_wanted = |file_system: &str| types.contains(&file_system);
+    Ok(text()?.lines().filter_map(|line| parse_if(is_wanted, line)).collect())
 }
 
 fn text() -> Result<String> {
@@ -53,18 +49,22 @@ fn text() -> Result<String> {
     files::read(path).refused(|| format!("open({path:?})"), help)
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional
-/// fields in the middle are as many as they like, up to the dash.
 pub(crate) fn parse(line: &str) -> Option<Mount> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ').skip(3);
-    let mut file_system = file_system.split(' ');
+    parse_if(|_| true, line)
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional
+/// fields in the middle are as many as they like, up to the dash. None for a type that is not wanted.
+fn parse_if(is_wanted: impl Fn(&str) -> bool, line: &str) -> Option<Mount> {
+    let (mount, rest) = line.split_once(" - ")?;
+    let (mut mount, mut rest) = (mount.split(' ').skip(3), rest.split(' '));
+    let file_system = rest.next().filter(|file_system| is_wanted(file_system))?;
     Some(Mount {
         root: unescape(mount.next()?),
         mount_point: unescape(mount.next()?),
         propagation: mount.skip(1).map(ToOwned::to_owned).collect(),
-        file_system: file_system.next()?.to_owned(),
-        super_options: file_system.nth(1)?.split(',').map(ToOwned::to_owned).collect(),
+        file_system: file_system.to_owned(),
+        super_options: rest.nth(1)?.split(',').map(ToOwned::to_owned).collect(),
     })
 }
 

@@ -117,17 +117,19 @@ pub(crate) fn remove_abandoned(parent: &Path) -> Vec<OsString> {
     // Each folder in it is a link. Where there are many, one start in sixteen looks: to list a
     // thousand takes as long as to make six.
     let is_crowded = fs::metadata(parent).is_ok_and(|parent| parent.nlink() > 100);
-    // A lock of whoever may not remove anything would only keep others from it.
-    let may_remove = access(parent, AccessFlags::W_OK).is_ok();
-    if !may_remove || (is_crowded && !process::id().is_multiple_of(16)) {
+    if is_crowded && !process::id().is_multiple_of(16) {
         return Vec::new();
     }
     let names = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let ours: Vec<_> = names.filter_map(|name| Some((maker(&name)?, name))).collect();
+    // A lock of whoever may not remove anything would only keep others from it.
+    if ours.is_empty() || access(parent, AccessFlags::W_OK).is_err() {
+        return Vec::new();
+    }
     // Where a thousand live, to try a thousand locks would take longer than all the rest. Whose
     // maker's number is that of a process is not tried, except for one, another each time: its
     // number may have gone to a stranger.
-    let chosen = process::id() as usize % ours.len().max(1);
+    let chosen = process::id() as usize % ours.len();
     let mut found = Vec::new();
     for (at, (maker, name)) in ours.into_iter().enumerate() {
         let may_live = kill(maker, None) != Err(Errno::ESRCH);
