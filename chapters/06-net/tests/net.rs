@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use harness::program::{children, differing, eventually, namespace};
 use harness::{Claim, Output, Role, Running, claim};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 fn main() -> ExitCode {
     let claims = vec![
@@ -322,8 +321,13 @@ fn of_two_at_once_at_most_one_gets_the_network(role: Role) {
 /// Runs chapter 6 with a cable that is refused: says what it complains, with the pids of the
 /// children replaced, when nothing was left and no command was run.
 fn refused(role: Role, flags: &str) -> String {
+    refused_under("", role, flags)
+}
+
+fn refused_under(strace: &str, role: Role, flags: &str) -> String {
     let script = format!(
-        "ip link | wc -l; ch06-net --quiet --network veth {flags} echo ran; echo $?; ip link | wc -l"
+        "ip link | wc -l; {strace} ch06-net --quiet --network veth {flags} echo ran; echo $?; \
+         ip link | wc -l"
     );
     let output = run_in_a_lab(role, &script);
     let lines: Vec<_> = output.stdout.lines().collect();
@@ -392,30 +396,15 @@ fn a_gateway_out_of_reach_is_refused(role: Role) {
     );
 }
 
-/// The parent is held up right after the birth of its child, which is killed meanwhile.
+/// The child ends at its first `prctl`; its parent is held up on the way out of `clone3`.
 fn a_dead_peer_is_refused(role: Role) {
-    let strace = ["strace", "-qqo", "/dev/null", "-e", "inject=clone3:delay_exit=1000000"];
-    let run = ["ch06-net", "--quiet", "--network", "veth", "true"];
-    let script = [&strace[..], &run].concat().join(" ") + " 2>&1; echo status=$?";
-    let line = in_a_lab(role, &["sh", "-c", &script]);
-    let mut lab = role.start(line[0], &line[1..]);
-    let child = |pid: u32| children(pid).first().copied();
-    let first = || child(child(child(lab.pid())?)?);
-    eventually("the child", || first().is_some());
-    let first = first().unwrap();
-    kill(Pid::from_raw(first as i32), Signal::SIGKILL).unwrap();
-    let name = format!("veth{first}");
+    let strace =
+        "strace -fqqo /dev/null -e inject=clone3:delay_exit=1000000 -e inject=prctl:signal=KILL";
     assert_eq!(
-        lab.line(),
-        format!(
-            "ch06-net: cannot make the cable: RTM_NEWLINK({name:?}, \"eth0\" in {first}): ESRCH: No such process"
-        )
+        refused_under(strace, role, "--interface cable"),
+        "ch06-net: cannot make the cable: RTM_NEWLINK(\"cable\", \"eth0\" in PID): ESRCH: No such \
+         process\n  help: the process at the other end has ended, and its network namespace with it\n"
     );
-    assert_eq!(
-        lab.line(),
-        "  help: the process at the other end has ended, and its network namespace with it"
-    );
-    assert_eq!(lab.line(), "status=125");
 }
 
 /// Root in a user namespace, and the network is that of whoever is outside.
