@@ -15,11 +15,11 @@ use nix::unistd::{Pid, getuid};
 
 use crate::{NOBODY, Role};
 
-/// How long anything may take before it counts as hung.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before it counts as hung: the lab's processor may be a program as well,
+/// which has others beside it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a claim may take, all its programs and those of who is before it together; the lab's
-/// processor may be a program as well.
+/// How long a claim may take, all its programs and those of who is before it together.
 const HANGS: Duration = Duration::from_secs(900);
 const HANGS_IN_LAB: Duration = Duration::from_secs(3600);
 

@@ -1,11 +1,12 @@
 //! Checks the exercise of chapter 8.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use harness::Output;
 use harness::cgroups::{Subtree, folder_of, v1, v2};
 use harness::exercise::{Answer, Exercise, Mismatch, expect};
-use harness::program::{PATIENCE, becomes, is_gone};
+use harness::program::{becomes, is_gone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -28,6 +29,9 @@ pub const EXERCISE: Exercise = Exercise {
 };
 
 const MIB: u64 = 1 << 20;
+
+/// How long we wait for what a wrong answer never does.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn check(answer: &Answer) -> Result<(), Mismatch> {
     let subtree = Subtree::new(answer.role());
