@@ -1,9 +1,7 @@
 //! A fork bomb that ends by itself: every process makes two more, for some generations.
 
-use std::io::{PipeWriter, Read, Write, pipe, stdout};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe, stdout};
 use std::process::{self, ExitCode};
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::Result;
 use ch00_ground::refusal;
@@ -24,7 +22,7 @@ struct Args {
 fn main() -> ExitCode {
     refusal::main(|| {
         let (mut reader, writer) = pipe()?;
-        multiply(Args::parse().generations, &writer)?;
+        multiply(Args::parse().generations, &writer, pipe()?)?;
         drop(writer);
         let mut told = String::new();
         reader.read_to_string(&mut told)?;
@@ -39,14 +37,18 @@ fn main() -> ExitCode {
 }
 
 // ANCHOR: multiply
-/// Forks twice, and tells through the pipe how that went. All live until the last is there.
-fn multiply(generations: u8, mut told: &PipeWriter) -> Result<()> {
+/// Forks twice, and tells through the pipe how that went. All live until the last has done so.
+fn multiply(
+    generations: u8,
+    mut told: &PipeWriter,
+    (mut all_done, not_done): (PipeReader, PipeWriter),
+) -> Result<()> {
     if generations > 0 {
         for _ in 0..2 {
             // SAFETY: this process has one thread.
             match unsafe { fork() } {
                 Ok(ForkResult::Child) => {
-                    multiply(generations - 1, told)?;
+                    multiply(generations - 1, told, (all_done, not_done))?;
                     process::exit(0);
                 }
                 Ok(ForkResult::Parent { .. }) => told.write_all(b"+")?,
@@ -55,7 +57,9 @@ fn multiply(generations: u8, mut told: &PipeWriter) -> Result<()> {
             }
         }
     }
-    sleep(Duration::from_millis(300));
+    // The other pipe ends when everybody has closed it.
+    drop(not_done);
+    all_done.read_to_end(&mut Vec::new())?;
     while wait() != Err(Errno::ECHILD) {}
     Ok(())
 }
