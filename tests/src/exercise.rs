@@ -8,6 +8,7 @@
 use std::fmt::{self, Display};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
+use std::time::Duration;
 use std::{env, fs};
 
 use nix::sched::CloneFlags;
@@ -60,6 +61,14 @@ pub fn expect(what: &str, expected: impl Display, found: impl Display) -> Result
         return Ok(());
     }
     Err(Mismatch { what: what.to_owned(), expected, found })
+}
+
+/// Compares what should become of a process, which a right answer ends soon, with what does.
+pub fn expect_gone(what: &str, pid: Option<u32>) -> Result<(), Mismatch> {
+    // So long we wait for what a wrong answer never does.
+    let patience = Duration::from_secs(10);
+    let is_gone = pid.is_some_and(|pid| program::becomes(patience, || program::is_gone(pid)));
+    expect(what, "it is gone", if is_gone { "it is gone" } else { "it runs" })
 }
 
 /// A program that somebody has written for an exercise.

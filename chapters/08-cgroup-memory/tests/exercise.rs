@@ -1,12 +1,10 @@
 //! Checks the exercise of chapter 8.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use harness::Output;
 use harness::cgroups::{Subtree, folder_of, v1, v2};
-use harness::exercise::{Answer, Exercise, Mismatch, expect};
-use harness::program::{becomes, is_gone};
+use harness::exercise::{Answer, Exercise, Mismatch, expect, expect_gone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -29,9 +27,6 @@ pub const EXERCISE: Exercise = Exercise {
 };
 
 const MIB: u64 = 1 << 20;
-
-/// How long we wait for what a wrong answer never does.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn check(answer: &Answer) -> Result<(), Mismatch> {
     let subtree = Subtree::new(answer.role());
@@ -65,9 +60,8 @@ fn check(answer: &Answer) -> Result<(), Mismatch> {
                ch08-hog 24M >&2";
     let output = run(&["sh", "-c", two, log.to_str().expect("we named it")]);
     outcome("ch08-hog 24M & ch08-hog 24M", &output, 0, 48..=64, false)?;
-    let left: u32 = output.stdout.trim().parse().expect("a process id");
-    let found = if becomes(PATIENCE, || is_gone(left)) { "it is gone" } else { "it runs" };
-    expect("what the command has left running, at the end", "it is gone", found)
+    let left = output.stdout.trim().parse().expect("a process id");
+    expect_gone("what the command has left running, at the end", Some(left))
 }
 
 /// A script for a shell that prints the limit of the cgroup that it is in, first of all and by

@@ -7,8 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use harness::cgroups::{Subtree, folder_of, v1};
-use harness::exercise::{Answer, Exercise, Mismatch, expect};
-use harness::program::{PATIENCE, becomes, is_gone};
+use harness::exercise::{Answer, Exercise, Mismatch, expect, expect_gone};
+use harness::program::{PATIENCE, is_gone};
 
 fn main() -> ExitCode {
     harness::exercise::main(&EXERCISE)
@@ -47,13 +47,8 @@ fn check(answer: &Answer) -> Result<(), Mismatch> {
     // What it has started is no child of its own any more.
     let away = "setsid sleep 60 >/dev/null 2>&1 & echo $!";
     let output = subtree.run(&answer.line(&["1", "sh", "-c", away]));
-    let pid = output.stdout.trim().parse();
-    let found = if pid.is_ok_and(|pid| becomes(Duration::from_secs(10), || is_gone(pid))) {
-        "it is gone"
-    } else {
-        "it runs"
-    };
-    expect(&format!("the sleep of `{away}`, at the end"), "it is gone", found)
+    let pid = output.stdout.trim().parse().ok();
+    expect_gone(&format!("the sleep of `{away}`, at the end"), pid)
 }
 
 /// Watches how a command spends its budget, with so many of its processes at a time.
