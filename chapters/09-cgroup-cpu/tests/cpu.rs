@@ -131,14 +131,14 @@ fn the_limits_are_there_before_the_command(role: Role) {
     let subtree = Subtree::new(role);
     let (list, file, limit) = match v1("cpu") {
         // Whoever it shares its hierarchy with.
-        Some(root) => (".*\\bcpu\\b.*", root.join(".").join("PATH/cpu.cfs_quota_us"), "150000\n"),
-        None => ("", "/sys/fs/cgroup/PATH/cpu.max".into(), "150000 100000\n"),
+        Some(root) => (".*\\bcpu\\b.*", root.join(".").join("PATH/cpu.cfs_quota_us"), "75000\n"),
+        None => ("", "/sys/fs/cgroup/PATH/cpu.max".into(), "75000 100000\n"),
     };
     let file = file.display().to_string();
     let path = format!("$(grep -E '^[0-9]+:{list}:' /proc/self/cgroup | cut -d: -f3)");
     let script = format!("cat {}", file.replace("PATH", &path));
     let strace = ["strace", "-qqo", "/dev/null", "-e", "inject=clone3:delay_exit=1000000"];
-    let program = [PROGRAM, "--quiet", "--cpus", "1.5", "--", "sh", "-c", &script];
+    let program = [PROGRAM, "--quiet", "--cpus", "0.75", "--", "sh", "-c", &script];
     let output = subtree.run(&[&strace[..], &program].concat());
     assert_eq!(output.stdout, limit, "{output:?}");
 }
@@ -157,14 +157,14 @@ fn a_comparison_can_be_interrupted(role: Role) {
 
 fn the_limits_are_there(role: Role) {
     let subtree = Subtree::new(role);
-    let flags = ["--cpus", "1.5", "--cpu-weight", "50", "--pids-limit", "10"];
+    let flags = ["--cpus", "0.75", "--cpu-weight", "50", "--pids-limit", "10"];
     let (_running, pid) = start(&subtree, &flags, "sleep 60");
     if v1("cpu").is_some() {
-        assert_eq!(file(pid, "cpu", "cpu.cfs_quota_us"), "150000");
+        assert_eq!(file(pid, "cpu", "cpu.cfs_quota_us"), "75000");
         assert_eq!(file(pid, "cpu", "cpu.cfs_period_us"), "100000");
         assert_eq!(file(pid, "cpu", "cpu.shares"), "512");
     } else {
-        assert_eq!(file(pid, "cpu", "cpu.max"), "150000 100000");
+        assert_eq!(file(pid, "cpu", "cpu.max"), "75000 100000");
         assert_eq!(file(pid, "cpu", "cpu.weight"), "50");
     }
     assert_eq!(file(pid, "pids", "pids.max"), "10");
